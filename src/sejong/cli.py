@@ -1,0 +1,124 @@
+"""The `sejong` command: bring the whole city up, or run one part of it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+
+from sejong.kernel.errors import CityError
+from sejong.kit.telemetry import configure_logs
+from sejong.settings import Settings, settings_page
+from sejong.up.commands import doctor, up
+from sejong.up.words import language_of
+
+app = typer.Typer(help="세종: 스마트도시 운영 플랫폼 · smart-city operating platform", no_args_is_help=True)
+app.command()(up)
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command line; a refusal of the city is one sentence and exit code 1, never a traceback."""
+    try:
+        app()
+    except CityError as error:
+        typer.echo(f"sejong: {error.message(language_of())}", err=True)
+        sys.exit(1)
+
+
+def run(task: Coroutine[Any, Any, Any]) -> Any:
+    """Run one coroutine as the whole process."""
+    settings = Settings()
+    configure_logs(settings.log_style, settings.log_level)
+    spare_the_collector()
+    return uvloop.run(task)
+
+
+def spare_the_collector() -> None:
+    """Look for reference cycles a hundred times more rarely: documents are trees, and looking costs half the time.
+
+    Measured: docs/decisions/0003-hub-storage.md.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
+@app.command()
+def web() -> None:
+    """웹과 API를 켭니다 · Serve the portal and the API."""
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+
+    settings = Settings()
+    Granian(
+        "sejong.app:web",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.web_workers,
+        websockets=True,
+        respawn_failed_workers=True,
+        log_access=False,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+@app.command()
+def work() -> None:
+    """뒤에서 할 일을 합니다: 작업, 사건 전달, MQTT 수집 · Do jobs, deliver events, take readings from MQTT."""
+    from sejong.work import work as keep_working
+
+    run(keep_working(Settings()))
+
+
+@app.command()
+def migrate(
+    after: Annotated[bool, typer.Option(help="배포 뒤 단계까지 · also the steps for after a deploy")] = True,
+) -> None:
+    """데이터베이스를 지금 코드에 맞춥니다 · Bring the database to the shape this code expects."""
+    from sejong.app import migrate_city
+
+    ran = run(migrate_city(Settings(), after=after))
+    for step in ran:
+        typer.echo(f"{step.service}/{step.name}")
+    typer.echo(f"{len(ran)} migrations")
+
+
+@app.command()
+def load(
+    city: Annotated[str, typer.Argument(help="도시 팩의 이름이나 폴더 · name or folder of a city pack")] = "sejong",
+    again: Annotated[bool, typer.Option(help="같은 팩이라도 다시 · even if the same pack is loaded")] = False,
+) -> None:
+    """도시 자료를 기록에 넣습니다 · Load a city pack into the record."""
+    from sejong.loading import load_pack
+
+    run(load_pack(Settings(city=city), again=again))
+
+
+@app.command()
+def settings() -> None:
+    """모든 설정과 뜻을 보여 줍니다 · Show every setting and its meaning."""
+    typer.echo(settings_page(), nl=False)
+
+
+@app.command()
+def openapi(target: Annotated[Path | None, typer.Argument(help="파일 · file")] = None) -> None:
+    """OpenAPI 문서를 씁니다 · Write the OpenAPI document."""
+    import msgspec
+
+    from sejong.app import openapi_document
+
+    document = msgspec.json.format(msgspec.json.encode(openapi_document()), indent=1)
+    if target is None:
+        typer.echo(document.decode())
+    else:
+        target.write_bytes(document + b"\n")

@@ -1,0 +1,20 @@
+"""The hub: the one living record of the city, as NGSI-LD entities with their history."""
+
+from sejong.kit.service import Service
+
+SERVICE = Service(
+    name="hub",
+    element="data-driven operation",
+    routes="sejong.hub.web:routes",
+    start="sejong.hub.service:start",
+    jobs={
+        "hub.ensure_months": "sejong.hub.jobs:ensure_months",
+        "hub.trim_changes": "sejong.hub.jobs:trim_changes",
+        "hub.remove_expired": "sejong.hub.jobs:remove_expired",
+    },
+    periodic={
+        "hub.ensure_months": "7 3 * * *",
+        "hub.trim_changes": "17 * * * *",
+        "hub.remove_expired": "* * * * *",
+    },
+)

@@ -1,0 +1,138 @@
+"""What the record keeps findable of an entity: scalars for `q`, its place, its scopes, its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from sejong.hub.ngsi.instants import parse_instant
+from sejong.hub.store.entities import EntityRow
+
+LOCATION = "https://uri.etsi.org/ngsi-ld/location"
+SPOKEN = frozenset({"name", "alternateName", "address", "description", "title", "stationCode", "category"})
+"""Last parts of attribute names whose text a resident may search for. Chosen."""
+LONGEST_WORDS = 600
+"""Characters of searchable text kept per entity: names and addresses, not essays. Chosen."""
+
+LONGEST_SCALAR = 200
+"""Characters of a text that is compared inside the database. Chosen."""
+
+EXPIRES = b'"expiresAt"'
+"""Found in a stored document only if something in it may expire."""
+
+SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt", "deletedAt"})
+_encode = msgspec.json.encode
+
+
+def attributes(entity: Mapping[str, Any]) -> list[str]:
+    """The attribute IRIs of an expanded entity."""
+    return [key for key in entity if key not in SYSTEM]
+
+
+def terms_of(entity: Mapping[str, Any]) -> list[str]:
+    """Every IRI of the entity that the dictionary must know before it is stored: types and attributes."""
+    return [*entity["type"], *(key for key in entity if key not in SYSTEM)]
+
+
+def entity_row(entity: Mapping[str, Any], number_of: Callable[[str], int], no: int = 0) -> EntityRow:
+    """The row of an expanded entity (`number_of`: IRI → dictionary number, known for all of `terms_of`)."""
+    lon, lat, box = place(entity)
+    modified = parse_instant(entity["modifiedAt"])
+    created = entity["createdAt"]
+    scopes = entity.get("scope")
+    expires = entity.get("expiresAt")
+    return EntityRow(
+        no=no,
+        id=entity["id"],
+        types=tuple(map(number_of, entity["type"])),
+        doc=_encode(entity),
+        q=_encode(scalars(entity, number_of)),
+        lon=lon,
+        lat=lat,
+        box=box,
+        scopes=tuple(scopes) if scopes else None,
+        search=words(entity),
+        created=modified if created == entity["modifiedAt"] else parse_instant(created),
+        modified=modified,
+        expires=parse_instant(expires) if expires else None,
+    )
+
+
+def scalars(entity: Mapping[str, Any], number_of: Callable[[str], int]) -> dict[str, Any]:
+    """Attribute number → its one scalar value, or None where only the document can answer a query."""
+    found: dict[str, Any] = {}
+    for key, instances in entity.items():
+        if key in SYSTEM:
+            continue
+        value = None
+        if len(instances) == 1:
+            instance = instances[0]
+            if "datasetId" not in instance and "expiresAt" not in instance:
+                value = _scalar(instance.get("value", instance.get("object")))
+        found[str(number_of(key))] = value
+    return found
+
+
+def _scalar(value: Any) -> str | int | float | None:
+    """The value if the database can compare it; None for anything else (a NUL cannot live in jsonb)."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_SCALAR and "\x00" not in value else None
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else None
+    return value if isinstance(value, float) else None
+
+
+def place(
+    entity: Mapping[str, Any],
+) -> tuple[float | None, float | None, tuple[float, float, float, float] | None]:
+    """Longitude and latitude of the default location, and its bounding box unless it is a point."""
+    for instance in entity.get(LOCATION, ()):
+        geometry = instance.get("value")
+        if "datasetId" in instance or not isinstance(geometry, Mapping):
+            continue
+        if geometry.get("type") == "Point":
+            lon, lat = geometry["coordinates"][:2]
+            return float(lon), float(lat), None
+        flat = list(_positions(geometry["coordinates"]))
+        if flat:
+            west, east = min(p[0] for p in flat), max(p[0] for p in flat)
+            south, north = min(p[1] for p in flat), max(p[1] for p in flat)
+            return (west + east) / 2, (south + north) / 2, (west, south, east, north)
+    return None, None, None
+
+
+def _positions(coordinates: Any) -> Any:
+    if coordinates and isinstance(coordinates[0], (int, float)):
+        yield coordinates
+        return
+    for part in coordinates:
+        yield from _positions(part)
+
+
+def words(entity: Mapping[str, Any]) -> str:
+    """The text a search looks through, lower case: names in every language, address, the id's own part."""
+    found = [entity["id"].rpartition(":")[2]]
+    for key, instances in entity.items():
+        if key in SYSTEM or _last_part(key) not in SPOKEN:
+            continue
+        for instance in instances:
+            found.extend(_texts(instance.get("value", instance.get("languageMap"))))
+    return " ".join(dict.fromkeys(w.strip() for w in found if w.strip())).lower().replace("\x00", "")[:LONGEST_WORDS]
+
+
+@lru_cache(maxsize=20_000)
+def _last_part(iri: str) -> str:
+    return iri[max(iri.rfind("/"), iri.rfind("#"), iri.rfind(":")) + 1 :]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for part in value.values() for text in _texts(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in _texts(part)]
+    return []

@@ -1,0 +1,375 @@
+"""The hub's use cases: keep what is told, answer what is asked. Everything else in the house goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from sejong.hub.contexts import ContextStore
+from sejong.hub.history import Evolution, row_of
+from sejong.hub.indexing import EXPIRES, attributes
+from sejong.hub.ngsi import change as rules
+from sejong.hub.ngsi.change import Change, live
+from sejong.hub.ngsi.context import Context
+from sejong.hub.ngsi.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
+from sejong.hub.ngsi.instants import TemporalFilter, format_instant
+from sejong.hub.ngsi.typeselect import TypeSelection
+from sejong.hub.reader import Reader
+from sejong.hub.selection import Selection, Who
+from sejong.hub.store import entities as store
+from sejong.hub.store import history, views
+from sejong.hub.store.selecting import SECOND_TYPES, Search
+from sejong.hub.store.terms import (
+    ADD_SHAPES,
+    ADD_TENANT,
+    ADD_TERMS,
+    ALL_SHAPES,
+    ALL_TENANTS,
+    ALL_TERMS,
+    Dictionary,
+)
+from sejong.hub.writer import Outcome, Writer
+from sejong.kernel.clock import Clock
+from sejong.kernel.errors import CityError
+from sejong.kit.city import City
+from sejong.kit.postgres import Pool
+
+log = structlog.get_logger("hub")
+Doc = dict[str, Any]
+Step = Callable[[Doc | None, str], Change]
+MOST_ROWS = 1_000_000
+"""History rows read for one request at most. Chosen: about a gigabyte of memory."""
+CITY_CONTEXT_PATH = "/context/city.jsonld"
+
+
+class Use(msgspec.Struct, frozen=True):
+    """That entities of a type have an attribute (`attribute` empty: the bare type)."""
+
+    type: str
+    attribute: str
+    entities: int
+    with_attribute: int
+    second: bool
+    """Counted under another type of the same entities already."""
+
+
+class Hub:
+    """One process's view of the record. Made once per process by `start`, found by `city.part(Hub)`."""
+
+    def __init__(self, pool: Pool, clock: Clock, settings: Any) -> None:
+        self.pool, self.clock, self.settings = pool, clock, settings
+        self.terms = Dictionary(ALL_TERMS, ADD_TERMS)
+        self.shapes = Dictionary(ALL_SHAPES, ADD_SHAPES)
+        self.writer = Writer(pool, clock, self.terms, self.shapes)
+        self.reader = Reader(pool)
+        self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
+        self.city_context_document: Any = {"@context": {}}
+        self.contexts = ContextStore(clock, {}, egress=settings.context_egress, timeout=settings.context_timeout)
+        self.name_with(self.city_context_document)
+        self._tenants: dict[str, int] = {"": 0}
+        self._shape_documents: dict[int, Doc] = {}
+
+    async def open(self) -> None:
+        """Read the dictionaries and make ready for writing."""
+        async with self.pool.acquire() as connection:
+            await self.terms.refresh(connection)
+            await self.shapes.refresh(connection)
+            today = self.clock.now().date()
+            await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
+            await self._refresh_tenants(connection)
+        self.writer.start()
+
+    async def close(self) -> None:
+        """Finish waiting writes."""
+        await self.writer.stop()
+        await self.contexts.close()
+
+    async def context(self) -> Context:
+        """The city's own context: the short names its devices, pack and pages use."""
+        return await self.contexts.get(self.city_context_url)
+
+    def name_with(self, document: Any) -> None:
+        """Use this JSON-LD document as the city's own context (the pack loader brings it)."""
+        self.city_context_document = document
+        self.contexts.preload(self.city_context_url, document)
+
+    def now(self) -> str:
+        """The present moment as NGSI-LD text."""
+        return format_instant(self.clock.now())
+
+    # --- tenants --------------------------------------------------------------------------------------------
+
+    async def tenant(self, name: str, *, create: bool = False) -> int:
+        """The number of a tenant. Raises NonexistentTenant unless it may be created."""
+        number = self._tenants.get(name)
+        if number is not None:
+            return number
+        async with self.pool.acquire() as connection:
+            if create:
+                await ADD_TENANT.run(connection, name)
+            await self._refresh_tenants(connection)
+        number = self._tenants.get(name)
+        if number is None:
+            raise NonexistentTenant(f"no tenant is called {name!r}")
+        return number
+
+    async def _refresh_tenants(self, connection: Any) -> None:
+        self._tenants = {term.text: term.no for term in await ALL_TENANTS.all(connection)}
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    async def retrieve(self, tenant: int, entity_id: str) -> Doc:
+        """The entity as it is now, expanded. Raises ResourceNotFound."""
+        stored = await self.reader.get(tenant, entity_id)
+        entity = None if stored is None else self.living(stored.doc)
+        if entity is None:
+            raise ResourceNotFound(f"no entity {entity_id}")
+        return entity
+
+    async def query(
+        self, tenant: int, selection: Selection, limit: int, offset: int, *, count: bool = False
+    ) -> tuple[list[Doc], int | None]:
+        """A page of the entities a selection means, in order of creation, and how many there are if asked."""
+        now = self.clock.now()
+        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
+            search = await Search(tenant, now, selection, self.terms.number.get).prepare(connection)
+            picked = await search.page(connection, limit, offset) if limit else []
+            total = await search.count(connection) if count else None
+        moment = format_instant(now)
+        return [entity for row in picked if (entity := self.living(row.doc, moment)) is not None], total
+
+    async def numbers_of(self, tenant: int, selection: Selection) -> list[int]:
+        """The numbers of all entities a selection means, in order of creation."""
+        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
+            search = await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
+            return await search.numbers(connection)
+
+    async def numbers_of_id(self, tenant: int, entity_id: str) -> list[int]:
+        """The number an id goes by, also when the entity is deleted; empty when there never was one."""
+        async with self.pool.acquire(timeout=10) as connection:
+            row = await store.FIND_NO.one(connection, tenant, entity_id)
+        return [] if row is None else [row.no]
+
+    # --- histories ------------------------------------------------------------------------------------------
+
+    async def with_history(
+        self, numbers: list[int], interval: TemporalFilter, attributes: frozenset[str] | None
+    ) -> list[int]:
+        """Those of the entities that have an instance in the interval."""
+        asked = (numbers, self._attribute_numbers(attributes), interval.start, interval.end)
+        async with self.pool.acquire(timeout=10) as connection:
+            if interval.timeproperty == "observedAt":
+                rows = await connection.fetch(history.HAVING.text, *asked)
+            else:
+                rows = await connection.fetch(history.HAVING_WRITTEN.text, *asked, _deletions(interval))
+        return [row[0] for row in rows]
+
+    async def histories(
+        self,
+        tenant: int,
+        numbers: list[int],
+        interval: TemporalFilter | None,
+        attributes: frozenset[str] | None,
+        last_n: int | None,
+    ) -> list[Evolution]:
+        """The recorded instances of these entities, oldest first, in the order of the numbers."""
+        if not numbers:
+            return []
+        anos = self._attribute_numbers(attributes)
+        start, end = (None, None) if interval is None else (interval.start, interval.end)
+        most = MOST_ROWS
+        async with self.pool.acquire(timeout=10) as connection:
+            heads = {row.no: row for row in await store.NUMBERED.all(connection, numbers)}
+            if interval is not None and interval.timeproperty != "observedAt":
+                rows = await history.BY_WRITING.all(connection, numbers, anos, start, end, most, _deletions(interval))
+            elif last_n is not None:
+                only_observed = interval is not None
+                rows = await history.NEWEST.all(connection, numbers, anos, start, end, last_n, only_observed)
+            elif interval is not None:
+                rows = await history.BY_TIME.all(connection, numbers, anos, start, end, most)
+            else:
+                rows = await history.BY_WRITING.all(connection, numbers, anos, None, None, most, None)
+            if any(row.ano not in self.terms.text or row.ds not in self.terms.text for row in rows):
+                await self.terms.refresh(connection)
+            if any(row.shape is not None and row.shape not in self.shapes.text for row in rows):
+                await self.shapes.refresh(connection)
+        found: dict[int, Evolution] = {
+            no: Evolution(msgspec.json.decode(heads[no].doc), []) for no in numbers if no in heads
+        }
+        for row in rows:
+            dataset = self.terms.text[row.ds] if row.ds else None
+            found[row.eno].rows.append(row_of(row, self.terms.text[row.ano], dataset, self.shape(row.shape)))
+        return list(found.values())
+
+    def _attribute_numbers(self, attributes: frozenset[str] | None) -> list[int] | None:
+        if attributes is None:
+            return None
+        return [n for iri in attributes if (n := self.terms.number.get(iri)) is not None]
+
+    async def ids_of(self, tenant: int, selection: Selection) -> list[list[str]]:
+        """The ids of all entities a selection means, in handfuls of a thousand."""
+        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
+            search = await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
+            numbers = await search.numbers(connection)
+            rows = await store.NUMBERED.all(connection, numbers)
+        ids = [row.id for row in rows]
+        return [ids[n : n + 1000] for n in range(0, len(ids), 1000)]
+
+    def living(self, doc: bytes, now: str | None = None) -> Doc | None:
+        """A stored document without what has expired; None when all of it has."""
+        entity = msgspec.json.decode(doc)
+        return live(entity, now or self.now()) if EXPIRES in doc else entity
+
+    def shape(self, number: int | None) -> Doc | None:
+        """The instance shape of this number (see `shapes`)."""
+        if number is None:
+            return None
+        known = self._shape_documents.get(number)
+        if known is None and number in self.shapes.text:
+            known = self._shape_documents[number] = msgspec.json.decode(self.shapes.text[number])
+        return known
+
+    # --- discovery ------------------------------------------------------------------------------------------
+
+    async def uses(self, tenant: int) -> list[Use]:
+        """Which types have which attributes, and how many entities; one line without attribute per bare type."""
+        async with self.pool.acquire(timeout=10) as connection:
+            counts = await views.TYPES.all(connection, tenant)
+            first = {row.type0 for row in counts}
+            totals: dict[int, int] = {}
+            for row in counts:
+                totals[row.type0] = totals.get(row.type0, 0) + row.n
+            found = [Use(self.terms.text[no], "", n, 0, second=False) for no, n in totals.items()]
+            second = frozenset(r[0] for r in await connection.fetch(SECOND_TYPES.text, list(first)))
+            rows = await views.ATTRIBUTES.all(connection, tenant, None)
+            found.extend(self._use(row, row.type0, totals, second=False) for row in rows)
+            for number in second:
+                rows = await views.ATTRIBUTES.all(connection, tenant, number)
+                found.extend(self._use(row, number, totals, second=True) for row in rows if row.type0 != number)
+        return found
+
+    def _use(self, row: views.AttributeUse, number: int, totals: dict[int, int], *, second: bool) -> Use:
+        return Use(self.terms.text[number], self.terms.text[int(row.ano)], totals.get(number, row.n), row.n, second)
+
+    async def kinds_of(self, tenant: int, type_iri: str) -> dict[str, set[str]]:
+        """Attribute → the kinds (Property, Relationship, …) it has among the newest hundred entities of a type."""
+        selection = Selection(who=(Who(types=TypeSelection(((type_iri,),))),))
+        entities, _ = await self.query(tenant, selection, 100, 0)
+        kinds: dict[str, set[str]] = {}
+        for entity in entities:
+            for name in attributes(entity):
+                kinds.setdefault(name, set()).update(instance["type"] for instance in entity[name])
+        return kinds
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    async def change(self, tenant: int, entity_id: str, step: Step) -> Change:
+        """Do one pure step to one entity; durable on return. Raises what the step raises."""
+        outcome = await self.writer.write(tenant, entity_id, applying(step))
+        return outcome.answer
+
+    async def change_all(self, tenant: int, steps: Sequence[tuple[str, Step]]) -> list[Change | CityError]:
+        """Do many steps in order, each succeeding or failing on its own; durable on return."""
+        outcomes = await self.writer.write_all(tenant, [(eid, applying(step)) for eid, step in steps])
+        return [outcome if isinstance(outcome, CityError) else outcome.answer for outcome in outcomes]
+
+    async def remove_expired(self, tenant: int, entity_id: str) -> None:
+        """Turn an entity whose time has come into a deleted one; nothing happens if it was renewed meanwhile."""
+        # The writer itself buries what has expired before it shows it to any step.
+        await self.writer.write(tenant, entity_id, applying(lambda old, _: Change(old)))
+
+    async def upsert(self, tenant: int, entities: Sequence[Doc]) -> list[Change | CityError]:
+        """Create or replace expanded entities, for other services and the pack loader."""
+        return await self.change_all(tenant, [(entity["id"], upserting(entity)) for entity in entities])
+
+
+def _deletions(interval: TemporalFilter) -> bool | None:
+    """Which rows a time property other than observedAt is about: deletions, the others, or all."""
+    return {"deletedAt": True, "createdAt": False, "modifiedAt": None}.get(interval.timeproperty)
+
+
+def applying(step: Step) -> Callable[[Doc | None, str], Outcome]:
+    """A pure NGSI-LD step in the form the writer takes."""
+
+    def apply(entity: Doc | None, now: str) -> Outcome:
+        done = step(entity, now)
+        return Outcome(done.entity, done.ops, answer=done)
+
+    return apply
+
+
+def creating(new: Doc) -> Step:
+    """A step that creates an entity. Raises AlreadyExists when there is one."""
+
+    def step(old: Doc | None, now: str) -> Change:
+        if old is not None:
+            raise AlreadyExists(f"{new['id']} exists already")
+        return rules.create(new, now)
+
+    return step
+
+
+def upserting(new: Doc, *, update: bool = False) -> Step:
+    """A step that creates, or replaces (or updates the attributes of) what is there."""
+    how = rules.upsert_update if update else rules.upsert_replace
+
+    def step(old: Doc | None, now: str) -> Change:
+        return how(old, new, now)
+
+    return step
+
+
+def merging_pack(new: Doc) -> Step:
+    """A step that creates an entity of a city pack, or renews what the pack says about one already there.
+
+    Attributes the pack does not mention, and those a device has measured since (they carry observedAt), stay.
+    """
+
+    def step(old: Doc | None, now: str) -> Change:
+        if old is None:
+            return rules.create(new, now)
+        measured = {key for key, parts in old.items() if ":" in key and any("observedAt" in part for part in parts)}
+        said = {key: value for key, value in new.items() if key not in measured and not _same(old.get(key), value)}
+        said.pop("id", None)
+        return rules.append_attrs(old, said, now) if said else Change(old)
+
+    return step
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two attributes say the same, their times aside."""
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(_same(old.get(k), new.get(k)) for k in (old.keys() | new.keys()) - {"createdAt", "modifiedAt"})
+    return old == new and type(old) is type(new)
+
+
+def existing(entity_id: str, types: Callable[[Doc], bool] | None, step: Callable[[Doc, str], Change]) -> Step:
+    """A step on an entity that must be there (and be of the right type). Raises ResourceNotFound."""
+
+    def checked(old: Doc | None, now: str) -> Change:
+        if old is None or (types is not None and not types(old)):
+            raise ResourceNotFound(f"no entity {entity_id}")
+        return step(old, now)
+
+    return checked
+
+
+@asynccontextmanager
+async def start(city: City) -> AsyncIterator[None]:
+    """Open the hub for a process of this city."""
+    hub = Hub(city.pool, city.clock, city.settings)
+    await hub.open()
+    city.put(hub)
+    try:
+        yield
+    finally:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(hub.close(), 4)

@@ -1,0 +1,171 @@
+"""What was true before: one narrow row per attribute instance, written by binary COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from sejong.kit.postgres import Connection, Sql
+
+COLUMNS = ("t", "modified", "no", "num", "eno", "ano", "ds", "shape", "op", "observed", "val")
+
+CREATED, UPDATED, DELETED = 1, 2, 3
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """One attribute instance as it was at one time."""
+
+    t: datetime
+    modified: datetime
+    no: int
+    num: float | None
+    eno: int
+    ano: int
+    ds: int
+    shape: int | None
+    op: int
+    observed: bool
+    val: bytes | None
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """That an instance of this attribute at this time is already in the history."""
+
+    eno: int
+    ano: int
+    ds: int
+    t: datetime
+    num: float | None
+    val: bytes | None
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One point of a chart: when, and the number (None where the value is not a number)."""
+
+    t: datetime
+    num: float | None
+    val: bytes | None
+    shape: int | None
+
+
+NEXT_BLOCK = Sql("select nextval('hub.instance') from generate_series(1, $1::int)")
+BLOCK = 1000
+ENSURE_MONTH = Sql("select hub.ensure_month($1)")
+SEEN = Sql(
+    """
+select h.eno, h.ano, h.ds, h.t, h.num, h.val from hub.hist h
+join unnest($1::int[], $2::int[], $3::int[], $4::timestamptz[]) as k(eno, ano, ds, t)
+  on h.eno = k.eno and h.ano = k.ano and h.ds = k.ds and h.t = k.t
+where h.t between $5 and $6
+""",
+    Seen,
+)
+_COLUMNS = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val"
+BY_TIME = Sql(
+    f"""
+select {_COLUMNS} from hub.hist h
+where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and h.observed and h.op < 3
+  and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
+order by h.eno, h.t, h.no limit $5
+""",
+    Instance,
+)
+BY_WRITING = Sql(
+    f"""
+select {_COLUMNS} from hub.hist h
+where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.op = 3) = $6)
+  and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
+order by h.eno, h.modified, h.no limit $5
+""",
+    Instance,
+)
+NEWEST = Sql(
+    f"""
+select x.* from unnest($1::int[]) as e(eno)
+cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
+cross join lateral (
+  select {_COLUMNS} from hub.hist h
+  where h.eno = e.eno and h.ano = a.ano and h.op < 3 and (h.observed or not $6)
+    and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
+  order by h.t desc, h.no desc limit $5) x
+order by x.eno, x.ano, x.t, x.no
+""",
+    Instance,
+)
+CHART = Sql(
+    """
+select t, num, val, shape from hub.hist
+where eno = $1 and ano = $2 and ds = 0 and op < 3 and t >= $3 and t < $4 order by t, no
+""",
+    Point,
+)
+THINNED_CHART = Sql(
+    """
+select to_timestamp(floor(extract(epoch from t) / $5::float8) * $5::float8) as t, avg(num) as num,
+       null::bytea as val, null::int as shape
+from hub.hist where eno = $1 and ano = $2 and ds = 0 and op < 3 and t >= $3 and t < $4 and num is not null
+group by 1 order by 1
+""",
+    Point,
+)
+CHART_SIZE = Sql(
+    "select count(*) from hub.hist where eno = $1 and ano = $2 and ds = 0 and op < 3 and t >= $3 and t < $4"
+)
+
+
+HAVING = Sql("""
+select e.eno from unnest($1::int[]) with ordinality as e(eno, place)
+where exists (select 1 from hub.hist h where h.eno = e.eno and ($2::int[] is null or h.ano = any($2)) and h.op < 3
+              and h.observed and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4))
+order by e.place
+""")
+HAVING_WRITTEN = Sql("""
+select e.eno from unnest($1::int[]) with ordinality as e(eno, place)
+where exists (select 1 from hub.hist h where h.eno = e.eno and ($2::int[] is null or h.ano = any($2))
+              and ($5::boolean is null or (h.op = 3) = $5)
+              and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4))
+order by e.place
+""")
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How many attribute instances were written in one minute."""
+
+    minute: datetime
+    n: int
+
+
+class InstanceNumbers:
+    """Numbers for attribute instances, taken from the database by the thousand and handed out one by one."""
+
+    def __init__(self) -> None:
+        self._free: list[range] = []
+
+    async def take(self, connection: Connection, count: int) -> list[int]:
+        """`count` numbers nobody else has; gaps stay where a transaction is undone."""
+        missing = count - sum(map(len, self._free))
+        if missing > 0:
+            blocks = await connection.fetch(NEXT_BLOCK.text, -(-missing // BLOCK))
+            self._free.extend(range(b[0], b[0] + BLOCK) for b in blocks)
+        taken: list[int] = []
+        while len(taken) < count:
+            head = self._free.pop(0)
+            wanted = count - len(taken)
+            taken.extend(head[:wanted])
+            if head[wanted:]:
+                self._free.insert(0, head[wanted:])
+        return taken
+
+
+async def copy_history(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Append instances (in the order of COLUMNS) by binary COPY."""
+    await connection.copy_records_to_table("hist", schema_name="hub", columns=COLUMNS, records=rows)
+
+
+async def ensure_months(connection: Connection, months: Sequence[date]) -> None:
+    """Make the partitions of these months (their first days) where they are missing."""
+    for month in months:
+        await ENSURE_MONTH.run(connection, month)

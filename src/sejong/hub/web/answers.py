@@ -1,0 +1,96 @@
+"""Answers of the NGSI-LD API: the context's place, pages, counts, and the two kinds of partial success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.responses import Response
+
+from sejong.hub.ngsi.change import Change
+from sejong.hub.ngsi.context import CORE_URL
+from sejong.hub.ngsi.errors import NgsiLdError
+from sejong.hub.web.negotiate import GEO_JSON, JSON, LD_JSON, link_to_context
+from sejong.hub.web.request import NgsiRequest, context_url
+from sejong.hub.web.router_root import ROOT
+from sejong.kernel.errors import CityError
+
+_encode = msgspec.json.encode
+
+
+def no_content() -> Response:
+    """204: done, nothing to say."""
+    return Response(status_code=204)
+
+
+def created(location: str) -> Response:
+    """201 with the place of what was made."""
+    return Response(status_code=201, headers={"Location": location})
+
+
+def answer(request: NgsiRequest, body: Any, *, links: Sequence[str] = (), **headers: str) -> Response:
+    """A successful answer in the media type the client chose, its context where that type wants it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    found = list(links)
+    if request.media == LD_JSON or (request.media == GEO_JSON and request.prefer.get("body") != "json"):
+        body = _with_context(body, request.context.source or CORE_URL)
+    else:
+        found.insert(0, link_to_context(context_url(request.context)))
+    if found:
+        named["Link"] = ", ".join(found)
+    return Response(_encode(body), 200, named, request.media)
+
+
+def _with_context(body: Any, source: Any) -> Any:
+    if isinstance(body, list):
+        return [{**item, "@context": source} for item in body]
+    return {**body, "@context": source}
+
+
+def page_links(request: NgsiRequest, limit: int, offset: int, *, more: bool) -> list[str]:
+    """`rel="next"` and `rel="prev"` links that keep every other parameter of the query."""
+    links: list[str] = []
+    if more:
+        links.append(_page(request, limit, offset + limit, "next"))
+    if offset > 0 and limit > 0:
+        links.append(_page(request, limit, max(0, offset - limit), "prev"))
+    return links
+
+
+def _page(request: NgsiRequest, limit: int, offset: int, rel: str) -> str:
+    others = {k: v for k, v in request.params.items() if k not in ("limit", "offset")}
+    query = urlencode({**others, "limit": limit, "offset": offset})
+    return f'<{request.raw.scope["path"]}?{query}>; rel="{rel}"; type="{request.media}"'
+
+
+def update_result(request: NgsiRequest, change: Change) -> Response:
+    """204 when everything was written, else 207 with what was not and why."""
+    if not change.not_updated:
+        return no_content()
+    refused = [{"attributeName": name, "reason": reason} for name, reason in change.not_updated]
+    wrong = {name for name, _ in change.not_updated}
+    body = {"updated": [name for name in change.updated if name not in wrong], "notUpdated": refused}
+    return Response(_encode(body), 207, media_type=JSON)
+
+
+def batch_result(success: Sequence[str], errors: Sequence[tuple[Any, CityError]]) -> Response:
+    """207: which entities were written, and for each other one the reason."""
+    body = {
+        "success": success,
+        "errors": [{"entityId": entity_id, "error": problem_of(error)} for entity_id, error in errors],
+    }
+    return Response(_encode(body), 207, media_type=JSON)
+
+
+def problem_of(error: CityError) -> dict[str, Any]:
+    """Any error in the standard's words."""
+    if isinstance(error, NgsiLdError):
+        return error.problem()
+    return error.problem() | {"type": "https://uri.etsi.org/ngsi-ld/errors/InternalError"}
+
+
+def entity_location(entity_id: str) -> str:
+    """Where an entity can be retrieved."""
+    return f"{ROOT}/entities/{entity_id}"

@@ -1,0 +1,173 @@
+"""Writing many entities in one request. Source: ETSI GS CIM 009 v1.9.1 clauses 5.6.7–5.6.10, 5.6.20 and 6.14–6.17.
+
+One bad entity is an entry in the answer, never the end of the others. Items naming the same id are done in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import Response
+
+from sejong.hub.ngsi import change as rules
+from sejong.hub.ngsi.change import Change
+from sejong.hub.ngsi.context import Context
+from sejong.hub.ngsi.entity import Mode, expand_entity, expand_fragment
+from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
+from sejong.hub.ngsi.grammar import is_uri
+from sejong.hub.service import Step, creating, existing, upserting
+from sejong.hub.web.answers import batch_result, no_content
+from sejong.hub.web.negotiate import JSON
+from sejong.hub.web.request import NgsiRequest
+from sejong.kernel.errors import CityError
+
+if TYPE_CHECKING:
+    from sejong.hub.service import Hub
+
+Doc = dict[str, Any]
+LARGEST = 20_000
+"""Entities in one batch at most. Chosen: what fits the default body limit."""
+
+
+async def create(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entityOperations/create"""
+    batch = await _Batch.read(hub, request, "create")
+    done = await batch.carry_out(lambda new: creating(new))
+    if batch.errors:
+        return batch_result(done, batch.errors)
+    return Response(msgspec.json.encode(done), 201, media_type=JSON)
+
+
+async def upsert(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entityOperations/upsert"""
+    batch = await _Batch.read(hub, request, "create")
+    update = "update" in request.options
+    done = await batch.carry_out(lambda new: upserting(new, update=update))
+    if batch.errors:
+        return batch_result(done, batch.errors)
+    if batch.made:
+        return Response(msgspec.json.encode(batch.made), 201, media_type=JSON)
+    return no_content()
+
+
+async def update(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entityOperations/update"""
+    batch = await _Batch.read(hub, request, "update")
+    keep = "noOverwrite" in request.options
+
+    def step(new: Doc) -> Step:
+        if keep:
+            return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now, no_overwrite=True))
+        return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now))
+
+    return batch.result(await batch.carry_out(step))
+
+
+async def merge(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entityOperations/merge"""
+    batch = await _Batch.read(hub, request, "merge")
+    done = await batch.carry_out(lambda new: existing(new["id"], None, lambda old, now: rules.merge(old, new, now)))
+    return batch.result(done)
+
+
+async def delete(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entityOperations/delete"""
+    batch = _Batch(hub, request)
+    for item in _items(request):
+        if isinstance(item, str) and is_uri(item):
+            batch.accepted.append({"id": item})
+        else:
+            batch.errors.append((item, BadRequestData(f"{item!r} is not a URI")))
+    done = await batch.carry_out(lambda new: existing(new["id"], None, rules.delete_entity))
+    return batch.result(done)
+
+
+def _items(request: NgsiRequest) -> list[Any]:
+    body = request.body
+    if not isinstance(body, list):
+        raise InvalidRequest("the body must be a JSON array")
+    if not body:
+        raise BadRequestData("the array is empty")
+    if any(item is None for item in body):
+        raise BadRequestData("the array contains null")
+    if len(body) > LARGEST:
+        raise BadRequestData(f"at most {LARGEST} entities fit in one batch")
+    return body
+
+
+class _Batch:
+    """The items of one batch request and what became of them."""
+
+    def __init__(self, hub: Hub, request: NgsiRequest) -> None:
+        self.hub, self.request = hub, request
+        self.accepted: list[Doc] = []
+        self.errors: list[tuple[Any, CityError]] = []
+        self.made: list[str] = []
+
+    @classmethod
+    async def read(cls, hub: Hub, request: NgsiRequest, mode: Mode) -> _Batch:
+        """Expand every item; those that are malformed become errors."""
+        batch = cls(hub, request)
+        now = hub.now()
+        whole = mode == "create"
+        for item in _items(request):
+            try:
+                context, body = await _context_of(hub, request, item)
+                if whole:
+                    entity = expand_entity(body, context, now=now)
+                else:
+                    entity = expand_fragment(body, context, now=now, mode=mode)
+                    if "id" not in entity:
+                        raise BadRequestData("id: required")
+                batch.accepted.append(entity)
+            except CityError as error:
+                given = item.get("id", item.get("@id")) if isinstance(item, dict) else item
+                batch.errors.append((given, error))
+        return batch
+
+    async def carry_out(self, step: Callable[[Doc], Step]) -> list[str]:
+        """Write the accepted items; ids of those that succeeded, each once, in order."""
+        made: dict[str, None] = {}
+        steps = [(entity["id"], _noting_new(entity["id"], step(entity), made)) for entity in self.accepted]
+        results = await self.hub.change_all(self.request.tenant, steps)
+        done: dict[str, None] = {}
+        for (entity_id, _), result in zip(steps, results, strict=True):
+            if isinstance(result, CityError):
+                self.errors.append((entity_id, result))
+            elif result.not_updated:
+                names = ", ".join(f"{name} ({reason})" for name, reason in result.not_updated)
+                self.errors.append((entity_id, BadRequestData(f"not written: {names}")))
+            else:
+                done[entity_id] = None
+        self.made = [entity_id for entity_id in made if entity_id in done]
+        return list(done)
+
+    def result(self, done: list[str]) -> Response:
+        """204, or 207 when something was refused."""
+        return batch_result(done, self.errors) if self.errors else no_content()
+
+
+def _noting_new(entity_id: str, step: Step, made: dict[str, None]) -> Step:
+    """The same step, noting whether it found nothing (the step may run again if another writer was faster)."""
+
+    def noted(old: Doc | None, now: str) -> Change:
+        change = step(old, now)
+        if old is None:
+            made[entity_id] = None
+        return change
+
+    return noted
+
+
+async def _context_of(hub: Hub, request: NgsiRequest, item: Any) -> tuple[Context, Any]:
+    if not isinstance(item, dict):
+        raise BadRequestData("an entity is a JSON object")
+    if not request.body_is_ld:
+        if "@context" in item:
+            raise BadRequestData("an application/json item must not carry an @context; use a Link header")
+        return request.context, item
+    if "@context" not in item:
+        raise BadRequestData("an application/ld+json item needs an @context")
+    return await hub.contexts.get(item["@context"]), {k: v for k, v in item.items() if k != "@context"}

@@ -1,0 +1,126 @@
+"""Which types and attributes the record has. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.5–5.7.10 and 6.25–6.28."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from sejong.hub.ngsi.errors import ResourceNotFound
+from sejong.hub.web.answers import answer, page_links
+from sejong.hub.web.asked import page_of
+from sejong.hub.web.request import NgsiRequest
+
+if TYPE_CHECKING:
+    from sejong.hub.service import Hub, Use
+
+
+async def types(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /types"""
+    uses = await hub.uses(request.tenant)
+    names = sorted({use.type for use in uses})
+    compact = request.context.compact
+    if request.flag("details"):
+        items = [
+            {
+                "id": name,
+                "type": "EntityType",
+                "typeName": compact(name),
+                "attributeNames": sorted(
+                    {compact(use.attribute) for use in uses if use.type == name and use.attribute}
+                ),
+            }
+            for name in names
+        ]
+        return _page(request, items)
+    return _list(request, "EntityTypeList", "typeList", [compact(name) for name in names])
+
+
+async def one_type(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /types/{type}"""
+    name = request.context.attribute(request.path["type"])
+    uses = [use for use in await hub.uses(request.tenant) if use.type == name]
+    if not uses:
+        raise ResourceNotFound(f"no entity has the type {name}")
+    kinds = await hub.kinds_of(request.tenant, name)
+    details = [
+        {
+            "id": use.attribute,
+            "type": "Attribute",
+            "attributeName": request.context.compact(use.attribute),
+            "attributeTypes": sorted(kinds.get(use.attribute, ())),
+        }
+        for use in sorted(uses, key=lambda use: use.attribute)
+        if use.attribute
+    ]
+    body = {
+        "id": name,
+        "type": "EntityTypeInfo",
+        "typeName": request.context.compact(name),
+        "entityCount": max(use.entities for use in uses),
+        "attributeDetails": details,
+    }
+    return answer(request, body)
+
+
+async def attributes(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /attributes"""
+    uses = [use for use in await hub.uses(request.tenant) if use.attribute]
+    names = sorted({use.attribute for use in uses})
+    compact = request.context.compact
+    if request.flag("details"):
+        items = [
+            {
+                "id": name,
+                "type": "Attribute",
+                "attributeName": compact(name),
+                "typeNames": sorted({compact(use.type) for use in uses if use.attribute == name}),
+            }
+            for name in names
+        ]
+        return _page(request, items)
+    return _list(request, "AttributeList", "attributeList", [compact(name) for name in names])
+
+
+async def one_attribute(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /attributes/{attr}"""
+    name = request.context.attribute(request.path["attr"])
+    uses = [use for use in await hub.uses(request.tenant) if use.attribute == name]
+    if not uses:
+        raise ResourceNotFound(f"no entity has the attribute {name}")
+    compact = request.context.compact
+    kinds: set[str] = set()
+    for use in uses:
+        kinds |= (await hub.kinds_of(request.tenant, use.type)).get(name, set())
+    body = {
+        "id": name,
+        "type": "Attribute",
+        "attributeName": compact(name),
+        "attributeCount": sum(_first_types(uses)),
+        "attributeTypes": sorted(kinds),
+        "typeNames": sorted({compact(use.type) for use in uses}),
+    }
+    return answer(request, body)
+
+
+def _first_types(uses: list[Use]) -> list[int]:
+    return [use.with_attribute for use in uses if not use.second]
+
+
+def _list(request: NgsiRequest, kind: str, member: str, names: list[str]) -> Response:
+    page = page_of(request)
+    shown = names[page.offset : page.offset + page.limit]
+    body: dict[str, Any] = {"id": f"urn:ngsi-ld:{kind}:{len(names)}", "type": kind, member: shown}
+    return _finish(request, body, len(names))
+
+
+def _page(request: NgsiRequest, items: list[dict[str, Any]]) -> Response:
+    page = page_of(request)
+    return _finish(request, items[page.offset : page.offset + page.limit], len(items))
+
+
+def _finish(request: NgsiRequest, body: Any, total: int) -> Response:
+    page = page_of(request)
+    links = page_links(request, page.limit, page.offset, more=total > page.offset + page.limit)
+    headers = {"NGSILD-Results-Count": str(total)} if page.count else {}
+    return answer(request, body, links=links, **headers)

@@ -1,0 +1,185 @@
+"""Writing single entities (`reading.py` reads them).
+
+Source: ETSI GS CIM 009 v1.9.1 clauses 5.6.1–5.6.6, 5.6.17–5.6.21 and 6.4–6.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from sejong.hub.ngsi import change as rules
+from sejong.hub.ngsi.change import Change
+from sejong.hub.ngsi.entity import expand_attribute, expand_entity, expand_fragment
+from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
+from sejong.hub.ngsi.instants import parse_instant
+from sejong.hub.ngsi.languages import parse_lang
+from sejong.hub.ngsi.typeselect import parse_types, type_predicate
+from sejong.hub.service import creating, existing
+from sejong.hub.web.answers import created, entity_location, no_content, update_result
+from sejong.hub.web.asked import purge_selection
+from sejong.hub.web.request import NgsiRequest
+from sejong.kernel.errors import CityError
+
+if TYPE_CHECKING:
+    from sejong.hub.service import Hub
+
+Doc = dict[str, Any]
+
+
+def _object(request: NgsiRequest) -> Doc:
+    body = request.body
+    if not isinstance(body, dict):
+        raise BadRequestData("the body must be one JSON object")
+    if not body:
+        raise BadRequestData("the body is an empty object")
+    return body
+
+
+def _types(request: NgsiRequest) -> Callable[[Doc], bool] | None:
+    text = request.params.get("type")
+    if text is None:
+        return None
+    matches = type_predicate(parse_types(text, request.context.attribute))
+    return lambda entity: matches(entity["type"])
+
+
+def _same_id(request: NgsiRequest, body: Doc) -> None:
+    given = body.get("id", body.get("@id"))
+    if given is not None and given != request.path["id"]:
+        raise BadRequestData(f"the body's id {given!r} is not the id of the path")
+
+
+async def _on_existing(hub: Hub, request: NgsiRequest, step: Callable[[Doc, str], Change]) -> Change:
+    entity_id = request.path["id"]
+    return await hub.change(request.tenant, entity_id, existing(entity_id, _types(request), step))
+
+
+def _attribute_name(request: NgsiRequest) -> str:
+    return request.path["attr"]
+
+
+async def create(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entities"""
+    new = expand_entity(_object(request), request.context, now=hub.now())
+    await hub.change(request.tenant, new["id"], creating(new))
+    return created(entity_location(new["id"]))
+
+
+async def delete(hub: Hub, request: NgsiRequest) -> Response:
+    """DELETE /entities/{id}"""
+    await _on_existing(hub, request, rules.delete_entity)
+    return no_content()
+
+
+async def replace(hub: Hub, request: NgsiRequest) -> Response:
+    """PUT /entities/{id}"""
+    body = _object(request)
+    _same_id(request, body)
+    new = expand_fragment(body, request.context, now=hub.now(), mode="replace")
+    await _on_existing(hub, request, lambda old, now: rules.replace_entity(old, new, now))
+    return no_content()
+
+
+async def merge(hub: Hub, request: NgsiRequest) -> Response:
+    """PATCH /entities/{id}"""
+    body = _object(request)
+    _same_id(request, body)
+    lang = request.params.get("lang")
+    if lang is not None:
+        parse_lang(lang)
+    observed_at = request.params.get("observedAt")
+    if observed_at is not None:
+        parse_instant(observed_at, "observedAt")
+    fragment = expand_fragment(body, request.context, now=hub.now(), mode="merge")
+    simplified = request.format == "simplified"
+    await _on_existing(
+        hub,
+        request,
+        lambda old, now: rules.merge(old, fragment, now, simplified=simplified, lang=lang, observed_at=observed_at),
+    )
+    return no_content()
+
+
+async def append(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /entities/{id}/attrs"""
+    body = _object(request)
+    _same_id(request, body)
+    fragment = expand_fragment(body, request.context, now=hub.now(), mode="append")
+    keep = "noOverwrite" in request.options
+    change = await _on_existing(
+        hub, request, lambda old, now: rules.append_attrs(old, fragment, now, no_overwrite=keep)
+    )
+    return update_result(request, change)
+
+
+async def update(hub: Hub, request: NgsiRequest) -> Response:
+    """PATCH /entities/{id}/attrs"""
+    body = _object(request)
+    _same_id(request, body)
+    fragment = expand_fragment(body, request.context, now=hub.now(), mode="update")
+    change = await _on_existing(hub, request, lambda old, now: rules.update_attrs(old, fragment, now))
+    return update_result(request, change)
+
+
+async def partial_update(hub: Hub, request: NgsiRequest) -> Response:
+    """PATCH /entities/{id}/attrs/{attr}"""
+    iri, instances = expand_attribute(
+        request.body, _attribute_name(request), request.context, now=hub.now(), mode="partial"
+    )
+    await _on_existing(hub, request, lambda old, now: rules.partial_update_attr(old, iri, instances, now))
+    return no_content()
+
+
+async def replace_attribute(hub: Hub, request: NgsiRequest) -> Response:
+    """PUT /entities/{id}/attrs/{attr}"""
+    iri, instances = expand_attribute(
+        request.body, _attribute_name(request), request.context, now=hub.now(), mode="replace"
+    )
+    await _on_existing(hub, request, lambda old, now: rules.replace_attr(old, iri, instances, now))
+    return no_content()
+
+
+async def delete_attribute(hub: Hub, request: NgsiRequest) -> Response:
+    """DELETE /entities/{id}/attrs/{attr}"""
+    iri = request.context.attribute(_attribute_name(request))
+    datasets = request.uris("datasetId") if request.params.get("datasetId") != "@none" else ["@none"]
+    if datasets and len(datasets) > 1:
+        raise BadRequestData("datasetId names one instance")
+    every = request.flag("deleteAll")
+    if every and datasets:
+        raise InvalidRequest("datasetId and deleteAll exclude each other")
+    await _on_existing(
+        hub,
+        request,
+        lambda old, now: rules.delete_attr(
+            old, iri, now, dataset_id=datasets[0] if datasets else None, delete_all=every
+        ),
+    )
+    return no_content()
+
+
+async def purge(hub: Hub, request: NgsiRequest) -> Response:
+    """DELETE /entities: remove the entities (or only some of their attributes) that a query means."""
+    keep, drop = request.words("keep"), request.words("drop")
+    if keep is not None and drop is not None:
+        raise BadRequestData("keep and drop exclude each other")
+    selection = purge_selection(request)
+    kept = None if keep is None else frozenset(map(request.context.attribute, keep))
+    dropped = None if drop is None else frozenset(map(request.context.attribute, drop))
+    meant = selection.test()
+
+    def step(old: Doc | None, now: str) -> Change:
+        if old is None or not meant(old):
+            return Change(old)
+        if kept is None and dropped is None:
+            return rules.delete_entity(old, now)
+        return rules.purge_attrs(old, now, keep=kept, drop=dropped)
+
+    for ids in await hub.ids_of(request.tenant, selection):
+        for result in await hub.change_all(request.tenant, [(entity_id, step) for entity_id in ids]):
+            if isinstance(result, CityError):
+                raise result
+    return no_content()

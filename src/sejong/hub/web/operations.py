@@ -1,0 +1,128 @@
+"""Every NGSI-LD operation as one row of a table: method, path, parameters, what it reads and answers.
+
+The router, the parameter check, the `Allow` headers and the OpenAPI document are all made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+Handler = Callable[..., Awaitable[Any]]
+
+_LOCAL = frozenset({"local"})
+_SINGLE = frozenset({"type", "local"})
+_SHOWN = frozenset(
+    [
+        "options", "format", "attrs", "pick", "omit", "lang", "datasetId", "geometryProperty", "join",
+        "joinLevel", "containedBy", "entityMap", "entityMapLifetime", "local", "type",
+    ]
+)
+_FOUND = _SHOWN | frozenset(
+    [
+        "id", "idPattern", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
+        "expandValues", "jsonKeys", "orderBy", "orderFrom", "orderGeometry", "collation", "splitEntities",
+        "limit", "offset", "count",
+    ]
+)
+_TEMPORAL = frozenset(
+    [
+        "options", "format", "attrs", "pick", "omit", "lang", "datasetId", "timerel", "timeAt", "endTimeAt",
+        "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration", "local", "type",
+    ]
+)
+_TEMPORAL_FOUND = _TEMPORAL | frozenset(
+    [
+        "id", "idPattern", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
+        "expandValues", "jsonKeys", "orderBy", "limit", "offset", "count",
+    ]
+)
+_FORMATS = frozenset({"normalized", "concise", "simplified", "keyValues"})
+_TEMPORAL_FORMATS = frozenset({"normalized", "concise", "temporalValues", "aggregatedValues", "simplified"})
+_PURGE = (_FOUND - _SHOWN - frozenset({"limit", "offset", "count", "splitEntities", "collation"})) | frozenset(
+    {"type", "local", "keep", "drop"}
+)
+_PAGED = frozenset({"options", "format", "limit", "offset", "count", "local"})
+_BATCH = frozenset({"options", "local"})
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of the API."""
+
+    method: str
+    path: str
+    """Template: literal segments and `{name}`; a name ending in `id` must be a URI."""
+    handler: str
+    summary: str
+    params: frozenset[str] = _LOCAL
+    options: frozenset[str] = frozenset()
+    formats: frozenset[str] = frozenset()
+    body: bool = False
+    answers: bool = False
+    """Whether a POST answers with entities (and so honours Accept)."""
+    geo: bool = False
+    makes_tenant: bool = False
+    ok: int = 200
+
+
+_SYS = frozenset({"sysAttrs"})
+E = "sejong.hub.web.entities"
+R = "sejong.hub.web.reading"
+B = "sejong.hub.web.batch"
+T = "sejong.hub.web.temporal"
+D = "sejong.hub.web.discovery"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
+              body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/entities", handler=f"{R}:query", summary="Query entities",
+              params=_FOUND, options=_SYS, formats=_FORMATS, geo=True),
+    Operation(method="DELETE", path="/entities", handler=f"{E}:purge", summary="Purge entities", ok=204,
+              params=_PURGE),
+    Operation(method="GET", path="/entities/{id}", handler=f"{R}:retrieve", summary="Retrieve an entity",
+              params=_SHOWN, options=_SYS, formats=_FORMATS, geo=True),
+    Operation(method="DELETE", path="/entities/{id}", handler=f"{E}:delete", summary="Delete an entity",
+              params=_SINGLE, ok=204),
+    Operation(method="PUT", path="/entities/{id}", handler=f"{E}:replace", summary="Replace an entity",
+              params=_SINGLE, body=True, ok=204),
+    Operation(method="PATCH", path="/entities/{id}", handler=f"{E}:merge", summary="Merge an entity",
+              params=_SINGLE | {"options", "format", "lang", "observedAt"},
+              formats=frozenset({"simplified", "keyValues"}), body=True, ok=204),
+    Operation(method="POST", path="/entities/{id}/attrs", handler=f"{E}:append", summary="Append attributes",
+              params=_SINGLE | {"options"}, options=frozenset({"noOverwrite"}), body=True, ok=204),
+    Operation(method="PATCH", path="/entities/{id}/attrs", handler=f"{E}:update", summary="Update attributes",
+              params=_SINGLE, body=True, ok=204),
+    Operation(method="PATCH", path="/entities/{id}/attrs/{attr}", handler=f"{E}:partial_update",
+              summary="Partially update an attribute", params=_SINGLE, body=True, ok=204),
+    Operation(method="PUT", path="/entities/{id}/attrs/{attr}", handler=f"{E}:replace_attribute",
+              summary="Replace an attribute", params=_SINGLE, body=True, ok=204),
+    Operation(method="DELETE", path="/entities/{id}/attrs/{attr}", handler=f"{E}:delete_attribute",
+              summary="Delete an attribute", params=_SINGLE | {"datasetId", "deleteAll"}, ok=204),
+    Operation(method="POST", path="/entityOperations/create", handler=f"{B}:create", summary="Create entities",
+              params=_BATCH, body=True, makes_tenant=True, ok=201),
+    Operation(method="POST", path="/entityOperations/upsert", handler=f"{B}:upsert",
+              summary="Create or update entities",
+              params=_BATCH, options=frozenset({"update", "replace"}), body=True, makes_tenant=True, ok=201),
+    Operation(method="POST", path="/entityOperations/update", handler=f"{B}:update", summary="Update entities",
+              params=_BATCH, options=frozenset({"noOverwrite", "replace"}), body=True, ok=204),
+    Operation(method="POST", path="/entityOperations/merge", handler=f"{B}:merge", summary="Merge entities",
+              params=_BATCH, body=True, ok=204),
+    Operation(method="POST", path="/entityOperations/delete", handler=f"{B}:delete", summary="Delete entities",
+              params=_BATCH, body=True, ok=204),
+    Operation(method="POST", path="/entityOperations/query", handler=f"{R}:query_by_post",
+              summary="Query entities by POST",
+              params=_PAGED, options=_SYS, formats=_FORMATS,
+              body=True, answers=True, geo=True),
+    Operation(method="GET", path="/temporal/entities/{id}", handler=f"{T}:retrieve",
+              summary="Retrieve the history of an entity", params=_TEMPORAL, options=_SYS, formats=_TEMPORAL_FORMATS),
+    Operation(method="GET", path="/temporal/entities", handler=f"{T}:query", summary="Query histories",
+              params=_TEMPORAL_FOUND, options=_SYS, formats=_TEMPORAL_FORMATS),
+    Operation(method="GET", path="/types", handler=f"{D}:types", summary="Entity types in the record",
+              params=frozenset({"details", "limit", "offset", "count", "local"})),
+    Operation(method="GET", path="/types/{type}", handler=f"{D}:one_type", summary="One entity type"),
+    Operation(method="GET", path="/attributes", handler=f"{D}:attributes", summary="Attributes in the record",
+              params=frozenset({"details", "limit", "offset", "count", "local"})),
+    Operation(method="GET", path="/attributes/{attr}", handler=f"{D}:one_attribute", summary="One attribute"),
+)  # fmt: skip

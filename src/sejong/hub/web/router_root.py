@@ -1,0 +1,3 @@
+"""The address everything NGSI-LD lives under."""
+
+ROOT = "/ngsi-ld/v1"

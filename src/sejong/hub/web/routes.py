@@ -1,0 +1,29 @@
+"""Which addresses the hub answers."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from sejong.hub.service import CITY_CONTEXT_PATH, Hub
+from sejong.hub.web.negotiate import LD_JSON
+from sejong.hub.web.router import NgsiRouter
+from sejong.hub.web.router_root import ROOT
+from sejong.kit.city import City
+
+
+def routes(city: City) -> list[BaseRoute]:
+    """The hub's routes in a running city."""
+    hub = city.part(Hub)
+
+    async def city_context(_: Request) -> Response:
+        """The city's @context, for whoever wants the short names."""
+        return Response(
+            msgspec.json.encode(hub.city_context_document),
+            media_type=LD_JSON,
+            headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
+        )
+
+    return [Route(CITY_CONTEXT_PATH, city_context), Mount(ROOT, app=NgsiRouter(hub))]

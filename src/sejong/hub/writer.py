@@ -1,0 +1,328 @@
+"""Group commit: every write that waits goes into the same transaction, and none can spoil another.
+
+A hub write is a pure function from the entity as it is to the entity as it will be. The writer locks
+the rows of all waiting writes, applies the functions one after the other in memory (each failing on its
+own), writes documents with two statements and history with one COPY, commits, and only then answers.
+See docs/decisions/0003-hub-storage.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+
+from sejong.hub import shapes
+from sejong.hub.indexing import EXPIRES, entity_row, terms_of
+from sejong.hub.ngsi.change import delete_entity, live
+from sejong.hub.ngsi.instants import format_instant, parse_instant
+from sejong.hub.store import entities as store
+from sejong.hub.store import history
+from sejong.hub.store.entities import EntityRow, Stored
+from sejong.hub.store.terms import Dictionary
+from sejong.kernel.clock import Clock
+from sejong.kernel.errors import CityError
+from sejong.kit.postgres import Connection, DatabaseAway, Pool
+from sejong.kit.telemetry import BATCH_ROWS, BATCH_SECONDS
+
+log = structlog.get_logger("hub")
+_decode = msgspec.json.decode
+
+LARGEST_COMMIT = 4000
+"""Entities in one transaction at most; more wait for the next. Chosen: about half a second of work."""
+IN_FLIGHT = 2
+"""Transactions under way per process: one computes while the other waits for the disk. Measured, see 0003."""
+
+Split = tuple[float | None, str | None, bytes | None]
+Op = tuple[str, str | None, dict[str, Any] | None, int]
+"""Attribute IRI, dataset id, instance (a tombstone when deleted), 1 created / 2 updated / 3 deleted."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one write makes of one entity.
+
+    `late`: instances older than what is known, for the history only and only if not yet there.
+    `answer`: whatever the caller wants back (an UpdateResult, say).
+    """
+
+    entity: dict[str, Any] | None
+    ops: Sequence[Op] = ()
+    late: Sequence[Op] = ()
+    answer: Any = None
+
+
+Apply = Callable[[dict[str, Any] | None, str], Outcome]
+"""(the entity as it is or None, the moment of writing) → what becomes of it. Raises CityError to refuse."""
+
+
+class _Write(msgspec.Struct):
+    tenant: int
+    items: Sequence[tuple[str, Apply]]
+    done: asyncio.Future[list[Outcome | CityError]]
+
+
+class _Draft:
+    """One entity inside the running transaction."""
+
+    __slots__ = ("after", "before", "eno", "id", "ops")
+
+    def __init__(self, eid: str, stored: Stored | None, now: str) -> None:
+        self.id = eid
+        self.eno = stored.no if stored else 0
+        self.before: dict[str, Any] | None = None
+        self.ops: list[tuple[Op, bool, Split]] = []
+        if stored is not None and not stored.deleted:
+            self.before = _decode(stored.doc)
+        self.after = self.before
+        if self.before is not None and stored is not None and EXPIRES in stored.doc:
+            self._bury_expired(now)
+
+    def _bury_expired(self, now: str) -> None:
+        """An entity whose time is over is gone before any step sees it."""
+        assert self.before is not None
+        if live(self.before, now) is None:
+            unlimited = {key: value for key, value in self.before.items() if key != "expiresAt"}
+            self.note(delete_entity(unlimited, now).ops)
+            self.after = None
+
+    def note(self, ops: Sequence[Op], *, late: bool = False) -> None:
+        """Remember what the history has to keep."""
+        self.ops.extend((op, late, shapes.split(op[2] or {})) for op in ops)
+
+
+class _Overtaken(Exception):
+    """Another process created one of our entities first: look again."""
+
+
+class Writer:
+    """The only door through which the record changes, one per process."""
+
+    def __init__(self, pool: Pool, clock: Clock, terms: Dictionary, shape_book: Dictionary) -> None:
+        self._pool, self._clock, self._terms, self._shapes = pool, clock, terms, shape_book
+        self._waiting: list[_Write] = []
+        self._wake = asyncio.Event()
+        self._numbers = history.InstanceNumbers()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._last = ""
+        self.backlog = 0
+
+    def start(self) -> None:
+        """Begin taking writes."""
+        self._tasks = [asyncio.create_task(self._run(), name=f"hub-writer-{n}") for n in range(IN_FLIGHT)]
+
+    async def stop(self) -> None:
+        """Finish what waits, then stop."""
+        while self._waiting or self.backlog:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def write(self, tenant: int, eid: str, apply: Apply) -> Outcome:
+        """Change one entity; returns once it is durable. Raises what `apply` raised, or DatabaseAway."""
+        (result,) = await self.write_all(tenant, [(eid, apply)])
+        if isinstance(result, CityError):
+            raise result
+        return result
+
+    async def write_all(self, tenant: int, items: Sequence[tuple[str, Apply]]) -> list[Outcome | CityError]:
+        """Change several entities in order; each item succeeds or fails on its own. All durable on return."""
+        if not items:
+            return []
+        done: asyncio.Future[list[Outcome | CityError]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(tenant, items, done))
+        self.backlog += len(items)
+        self._wake.set()
+        return await done
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            # Let everything that became ready in this turn of the loop join the same commit.
+            await asyncio.sleep(0)
+            batch = self._take()
+            if not batch:
+                self._wake.clear()
+                continue
+            await self._commit(batch)
+
+    def _take(self) -> list[_Write]:
+        batch: list[_Write] = []
+        size = 0
+        while self._waiting and self._waiting[0].tenant == (batch[0].tenant if batch else self._waiting[0].tenant):
+            size += len(self._waiting[0].items)
+            if batch and size > LARGEST_COMMIT:
+                break
+            batch.append(self._waiting.pop(0))
+        return batch
+
+    async def _commit(self, batch: list[_Write]) -> None:
+        started = self._clock.monotonic()
+        try:
+            results = await self._attempt(batch)
+            for write, result in zip(batch, results, strict=True):
+                if not write.done.done():
+                    write.done.set_result(result)
+        except asyncio.CancelledError:
+            self._fail(batch, DatabaseAway(why="the process is stopping"))
+            raise
+        except Exception as error:  # noqa: BLE001 - every waiting caller must hear, and the writer go on
+            log.warning("commit_failed", error=repr(error), writes=len(batch))
+            away = error if isinstance(error, CityError) else DatabaseAway(why=str(error) or type(error).__name__)
+            self._fail(batch, away)
+        finally:
+            count = sum(len(w.items) for w in batch)
+            self.backlog -= count
+            BATCH_ROWS.observe(count)
+            BATCH_SECONDS.observe(self._clock.monotonic() - started)
+
+    def _fail(self, batch: list[_Write], error: CityError) -> None:
+        for write in batch:
+            if not write.done.done():
+                write.done.set_exception(error)
+
+    async def _attempt(self, batch: list[_Write]) -> list[list[Outcome | CityError]]:
+        for _ in range(20):
+            try:
+                async with self._pool.acquire(timeout=10) as connection, connection.transaction():
+                    return await self._transact(connection, batch)
+            except (_Overtaken, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                continue
+        raise DatabaseAway(why="other writers kept changing the same entities")
+
+    async def _transact(self, connection: Connection, batch: list[_Write]) -> list[list[Outcome | CityError]]:
+        tenant = batch[0].tenant
+        ids = sorted({eid for write in batch for eid, _ in write.items})
+        stored = {row.id: row for row in await store.LOCK.all(connection, tenant, ids)}
+        now = self._moment()
+        drafts = {eid: _Draft(eid, stored.get(eid), now) for eid in ids}
+        results = [[self._apply(drafts[eid], apply, now) for eid, apply in write.items] for write in batch]
+        await self._save(connection, tenant, drafts, now)
+        return results
+
+    def _moment(self) -> str:
+        """The moment of this commit, later than that of the one before even if the wall clock jumped back."""
+        now = format_instant(self._clock.now())
+        if now <= self._last:
+            now = format_instant(parse_instant(self._last) + timedelta(microseconds=1))
+        self._last = now
+        return now
+
+    @staticmethod
+    def _apply(draft: _Draft, apply: Apply, now: str) -> Outcome | CityError:
+        try:
+            outcome = apply(draft.after, now)
+        except CityError as error:
+            return error
+        draft.after = outcome.entity
+        draft.note(outcome.ops)
+        if outcome.late:
+            draft.note(outcome.late, late=True)
+        return outcome
+
+    async def _save(self, connection: Connection, tenant: int, drafts: dict[str, _Draft], now: str) -> None:
+        touched = [d for d in drafts.values() if d.ops or d.after is not d.before]
+        if not touched:
+            return
+        await self._learn(touched)
+        number = self._terms.number.__getitem__
+        new: list[EntityRow] = []
+        changed: list[EntityRow] = []
+        retyped: list[int] = []
+        for draft in touched:
+            if draft.after is draft.before:
+                continue
+            if draft.after is None:
+                row = self._tombstone(draft, number, now)
+            else:
+                row = entity_row(draft.after, number, draft.eno)
+                if draft.eno and (len(row.types) > 1 or (draft.before and len(draft.before["type"]) > 1)):
+                    retyped.append(draft.eno)
+            (changed if draft.eno else new).append(row)
+        numbers = await store.write_entities(connection, tenant, new, changed, retyped)
+        if numbers is None:
+            raise _Overtaken
+        for draft in touched:
+            draft.eno = draft.eno or numbers.get(draft.id, 0)
+        await self._save_history(connection, tenant, [d for d in touched if d.eno], now)
+
+    def _tombstone(self, draft: _Draft, number: Callable[[str], int], now: str) -> EntityRow:
+        before = draft.before or {"id": draft.id, "type": [], "createdAt": now}
+        bare = {key: before[key] for key in ("id", "type", "createdAt") if key in before} | {"modifiedAt": now}
+        return msgspec.structs.replace(entity_row(bare, number, draft.eno), deleted=parse_instant(now), search="")
+
+    async def _learn(self, touched: Sequence[_Draft]) -> None:
+        """Give numbers to new names before they are used, in a short transaction of their own."""
+        names: set[str] = set()
+        skeletons: set[str] = set()
+        for draft in touched:
+            for entity in (draft.before, draft.after):
+                if entity is not None:
+                    names.update(terms_of(entity))
+            for (attribute, dataset, _, _), _, (_, shape, _) in draft.ops:
+                names.add(attribute)
+                if dataset:
+                    names.add(dataset)
+                if shape is not None:
+                    skeletons.add(shape)
+        if names <= self._terms.number.keys() and skeletons <= self._shapes.number.keys():
+            return
+        async with self._pool.acquire(timeout=10) as own:
+            await self._terms.learn(own, names)
+            await self._shapes.learn(own, skeletons)
+
+    async def _save_history(self, connection: Connection, tenant: int, touched: Sequence[_Draft], now: str) -> None:
+        moment = parse_instant(now)
+        rows: list[tuple[Any, ...]] = []
+        late: list[tuple[Any, ...]] = []
+        for draft in touched:
+            for (attribute, dataset, instance, op), is_late, (num, shape, rest) in draft.ops:
+                observed = instance.get("observedAt") if instance else None
+                row = (
+                    parse_instant(observed) if observed else moment,
+                    moment,
+                    0,
+                    num,
+                    draft.eno,
+                    self._terms.number[attribute],
+                    self._terms.number[dataset] if dataset else 0,
+                    None if shape is None else self._shapes.number[shape],
+                    op,
+                    observed is not None,
+                    rest,
+                )
+                (late if is_late else rows).append(row)
+        if late:
+            rows.extend(await self._unseen(connection, late))
+        numbers = await self._numbers.take(connection, len(rows))
+        if rows:
+            await history.copy_history(connection, [(*r[:2], n, *r[3:]) for r, n in zip(rows, numbers, strict=True)])
+        enos = [d.eno for d in touched]
+        first, last = (numbers[0], numbers[-1]) if numbers else (None, None)
+        await store.NOTE_CHANGE.run(connection, moment, tenant, enos, first, last)
+        await store.TELL_CHANGE.run(connection)
+
+    async def _unseen(self, connection: Connection, late: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Of readings that came late, those the history does not have yet (same attribute, time and value)."""
+        keys = [(r[4], r[5], r[6], r[0]) for r in late]
+        known = {
+            (s.eno, s.ano, s.ds, s.t, s.num, s.val)
+            for s in await history.SEEN.all(
+                connection, *map(list, zip(*keys, strict=True)), min(r[0] for r in late), max(r[0] for r in late)
+            )
+        }
+        fresh: list[tuple[Any, ...]] = []
+        for row in late:
+            key = (row[4], row[5], row[6], row[0], row[3], row[10])
+            if key not in known:
+                known.add(key)
+                fresh.append(row)
+        return fresh

@@ -1,0 +1,4 @@
+"""Pure foundations every part of the city stands on: time, chance, ids, money, units, places, errors.
+
+Nothing here imports anything else of ours and nothing here does I/O.
+"""

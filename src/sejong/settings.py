@@ -1,0 +1,63 @@
+"""Every switch of the city, each with its meaning. Read from `SEJONG_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of one installation. `docs/settings.md` is made from this class; CI fails when it is stale."""
+
+    model_config = SettingsConfigDict(env_prefix="SEJONG_", extra="ignore", frozen=True)
+
+    city: str = Field(default="sejong", description="City pack: a name under `cities/` or a path to a pack folder.")
+    state: Path = Field(default=Path("state"), description="Folder for everything that must survive a restart.")
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL DSN. Unset: `sejong up` starts the embedded database in the state folder."
+    )
+    pg_bin: Path | None = Field(default=None, description="Folder with other PostgreSQL binaries (initdb, postgres).")
+    mqtt_url: str | None = Field(
+        default=None, description="`mqtt://user:password@host:port` of the broker. Unset: `sejong up` starts its own."
+    )
+    public_url: str = Field(default="http://localhost:8000", description="Address residents use, without a slash at the end.")
+    host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port the web server listens on.")
+    web_workers: int = Field(default=1, ge=1, le=64, description="Web processes of `sejong web`.")
+    database_pool: int = Field(default=8, ge=2, le=100, description="Database connections per process at most.")
+    language: Literal["ko", "en"] = Field(default="ko", description="Language shown when a visitor states none.")
+    log_style: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    max_body_mb: int = Field(default=32, ge=1, le=1024, description="Largest request body accepted, in MiB.")
+    context_egress: Literal["deny", "public", "any"] = Field(
+        default="any",
+        description="Where @context documents may be fetched from: nowhere, public addresses, or also private ones.",
+    )
+    context_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for a remote @context.")
+    temporal_max_instances: int = Field(
+        default=10_000, ge=1, description="Most attribute instances in one temporal answer; more gives 206."
+    )
+    device_rate: float = Field(default=500.0, gt=0, description="Readings a second one device key may send, sustained.")
+    device_burst: float = Field(default=5000.0, gt=0, description="Readings one device key may send at once.")
+    ingest_backlog: int = Field(
+        default=50_000, ge=100, description="Readings waiting for the database before HTTP ingest answers 429."
+    )
+
+
+def settings_page() -> str:
+    """The Markdown of `docs/settings.md`."""
+    lines = [
+        "# 설정 · Settings",
+        "",
+        "`src/sejong/settings.py`에서 만들어집니다 · made from `src/sejong/settings.py` (`make docs`).",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `SEJONG_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
