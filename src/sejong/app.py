@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import asyncpg
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -83,16 +83,8 @@ class WebCity:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.city: City | None = None
-        self.api = FastAPI(
-            title="sejong",
-            description="도시 운영 플랫폼 API · smart-city platform API",
-            version=VERSION,
-            lifespan=self._lifespan,
-            docs_url=None,
-            redoc_url=None,
-            openapi_url=None,
-            redirect_slashes=False,
-        )
+        self.api = Starlette(lifespan=self._lifespan)
+        self.api.router.redirect_slashes = False
         self.api.router.routes.append(Route("/openapi.json", _openapi))
         self.api.router.routes.extend(operations_routes(self._pool, lambda: self.city is not None))
         self.guarded: ASGIApp = Guard(self.api, clock=self.clock, max_body=settings.max_body_mb << 20)
@@ -106,7 +98,7 @@ class WebCity:
         return self.city.pool
 
     @asynccontextmanager
-    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with open_city(self.settings, self.clock) as city:
             self.mount(city)
             yield

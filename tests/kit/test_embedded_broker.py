@@ -16,7 +16,9 @@ from pathlib import Path
 
 import aiomqtt
 import bcrypt
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from sejong.kit import child_process, embedded_broker
 from sejong.kit.embedded_broker import (
@@ -152,6 +154,41 @@ async def test_readings_sent_while_ingest_is_away_arrive_when_it_returns(broker:
         assert payloads(await read(ingest, 20)) == [b"%d" % number for number in range(20)]
 
 
+class Sender:
+    """A device that sends as fast as the broker answers, and remembers what was acknowledged.
+
+    Plain paho: what it does when its broker is killed in the middle must not depend on a wrapper.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        self._payload_of: dict[int, bytes] = {}
+        self._answered: set[int] = set()  # packet ids; far fewer than 65,535 are used
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        self._client.username_pw_set(name, name)
+        self._client.on_publish = lambda _client, _data, mid, *_: self._answered.add(mid)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    @property
+    def acknowledged(self) -> set[bytes]:
+        return {self._payload_of[mid] for mid in self._answered}
+
+    def send(self, topic: str, start: int, seconds: float) -> int:
+        """Send numbers from `start` on for some seconds, eight under way at a time; answers the next number."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if len(self._payload_of) - len(self._answered) < 8:
+                payload = b"%d" % start
+                self._payload_of[self._client.publish(topic, payload, qos=1).mid] = payload
+                start += 1
+            else:
+                time.sleep(0.0005)
+        return start
+
+    def close(self) -> None:
+        self._client.loop_stop()
+
+
 @pytest.mark.parametrize("durable", [False, True])
 async def test_broker_killed_in_the_middle_loses_no_acknowledged_reading(state: Path, durable: bool) -> None:
     broker = Broker(state, port=free_port(), durable=durable)
@@ -159,34 +196,23 @@ async def test_broker_killed_in_the_middle_loses_no_acknowledged_reading(state: 
     async with as_ingest(broker) as ingest:
         await ingest.subscribe("sejong/v1/+/readings", qos=1)
     acknowledged: set[bytes] = set()
-
-    async def send(client: aiomqtt.Client, lane: int) -> None:
-        for number in range(10_000):
-            payload = b"%d-%d" % (lane, number)
-            await client.publish(READINGS.format("gw-bike"), payload, qos=1, timeout=1)
-            acknowledged.add(payload)
-
-    async def send_until_killed(bike: aiomqtt.Client, round_: int) -> None:
-        async with bike, asyncio.TaskGroup() as group:
-            for lane in range(8):
-                group.create_task(send(bike, round_ * 8 + lane))
-            await asyncio.sleep(0.4)
+    try:
+        sent = 0
+        for _ in range(3):
+            before, sender = sent, Sender(broker.port, "gw-bike")
+            sent = sender.send(READINGS.format("gw-bike"), sent, 0.4)
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
-
-    try:
-        for round_ in range(3):
-            bike = as_device(broker, "gw-bike")
-            with pytest.raises((aiomqtt.MqttError, ExceptionGroup)):
-                await send_until_killed(bike, round_)
-            forget_lost_connection(bike)
-            assert len(acknowledged) > 20 * (round_ + 1)
+            sender.close()
+            assert sent - before > 20
+            assert len(sender.acknowledged) >= sent - before - 8
+            acknowledged |= sender.acknowledged
             broker.stop()
             broker.start()  # keeps the devices of the run before
         async with as_ingest(broker) as ingest:
             kept = payloads(await read(ingest, 1_000_000, seconds=2))
         assert acknowledged <= set(kept)
-        assert len(kept) <= len(acknowledged) + 3 * 8  # sent, stored, but killed before the acknowledgement left
+        assert len(kept) == len(set(kept)) <= sent  # some were stored, but killed before the acknowledgement left
     finally:
         broker.stop()
 
@@ -221,10 +247,13 @@ async def test_latest_retained_value_is_given_to_a_newcomer(broker: Broker) -> N
             await bike.publish(topic, payload, qos=1, retain=True)
     broker.stop()
     broker.start()
-    async with as_ingest(broker) as ingest:
-        await ingest.subscribe("sejong/v1/+/status", qos=1)
-        (message,) = await read(ingest, 1)
-        assert (message.payload, message.retain) == (b"online", True)
+    got: list[aiomqtt.Message] = []
+    for _ in range(5):  # right after a start the broker may still be reading its retained values
+        async with as_ingest(broker) as ingest:
+            await ingest.subscribe("sejong/v1/+/status", qos=1)
+            if got := await read(ingest, 1, seconds=1):
+                break
+    assert [(message.payload, message.retain) for message in got] == [(b"online", True)]
 
 
 async def test_changed_keys_take_effect_at_once_and_disturb_nobody_else(broker: Broker) -> None:

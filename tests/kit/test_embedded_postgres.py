@@ -197,7 +197,7 @@ def test_leftover_of_an_earlier_run_is_stopped_cleanly(state: Path) -> None:
         assert cluster.pid != left.pid
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1, 4_000_000])
+@pytest.mark.parametrize("pid", [os.getpid(), 1, 4_000_000], ids=["ours", "init", "nobody"])
 def test_stale_pid_file_is_no_obstacle_whatever_runs_under_that_number_now(state: Path, pid: int) -> None:
     stale = state / "postgres" / "data" / "postmaster.pid"
     stale.write_text(f"{pid}\n{stale.parent}\n1700000000\n5432\n/gone\n\n12345 67890\nready   \n")

@@ -16,7 +16,7 @@ import msgspec
 
 from sejong.kernel.clock import Clock
 from sejong.kernel.geo import BBox, haversine_m
-from sejong.portal.city_view import Card, DeadLetter, Found, Indicator, Replayed, Scalar, SilentDevice
+from sejong.portal.city_view import Card, DeadLetter, Found, Indicator, Replayed, Scalar, SilentDevice, Suspect
 
 CENTRE = (127.2660, 36.4930)
 NASTY = '<script>alert("x")</script>&\'"'
@@ -225,6 +225,15 @@ class DemoCity:
                 last_seen=now - timedelta(hours=7 - n),
             )
             for n in range(1, 6)
+        ][:limit]
+
+    async def suspects(self, limit: int) -> list[Suspect]:
+        now = self.clock.now()
+        common = {"type": "AirQualityObserved", "name_ko": "공기 측정소 4", "name_en": "Air station 4", "n": 14}
+        here = "urn:ngsi-ld:AirQualityObserved:demo:A3"
+        return [
+            Suspect(id=here, attribute="pm25", kind="range", last=now, value=-7.0, low=0.0, high=800.0, **common),
+            Suspect(id=here, attribute="o3", kind="stuck", last=now - timedelta(minutes=9), value=0.031, **common),
         ][:limit]
 
     async def dead_letters(self, limit: int, offset: int, reason: str | None = None) -> tuple[list[DeadLetter], int]:

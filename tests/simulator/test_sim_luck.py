@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sejong.kernel.chance import Chance
@@ -41,7 +41,7 @@ def test_one_device_alone_has_the_luck_it_has_among_all(key: int, when: int, dra
 
 def test_numbers_are_even_and_nearly_normal() -> None:
     u = np.concatenate([uniform(KEYS, t) for t in range(50)])
-    assert 0 <= u.min()
+    assert u.min() >= 0
     assert u.max() < 1
     tenths, _ = np.histogram(u, 10, (0, 1))
     assert np.abs(tenths / len(u) - 0.1).max() < 0.004
@@ -80,7 +80,7 @@ def test_arrivals_come_in_order_within_their_block_and_keep_their_luck() -> None
     mean = np.full(50, 2.0)
     who, when, number = arrivals(KEYS[:50], mean, 100, 900, 1)
     assert (np.diff(when) >= 0).all()
-    assert 0 <= when.min()
+    assert when.min() >= 0
     assert when.max() < 900
     mean[7] = 0.0
     who2, when2, number2 = arrivals(KEYS[:50], mean, 100, 900, 1)
@@ -101,6 +101,7 @@ def test_drift_remembers_and_stays_in_its_range() -> None:
     assert np.corrcoef(knots[:-5].ravel(), knots[5:].ravel())[0, 1] == pytest.approx(0.8**5, abs=0.03)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=8))
 def test_drift_is_the_same_in_whatever_order_it_is_read(instants: list[int]) -> None:
     keys = KEYS[:3]

@@ -75,7 +75,8 @@ def plan(options: Options, names: list[str]) -> Iterator[tuple[Part | Running, .
             yield (Hosted("postgres", ("데이터베이스", "database"), cluster, grace=2.0),)
             (options.state / "dsn").write_text(cluster.ensure_database("sejong"))
         elif name == "broker":
-            yield (Hosted("broker", ("브로커", "broker"), Broker(options.state, port=options.mqtt_port), grace=1.0),)
+            broker = Broker(options.state, port=options.mqtt_port)
+            yield (Hosted("broker", ("브로커", "broker"), broker, grace=1.0, wounded=broker.is_wounded),)
         else:
             yield (part(name, options),)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -15,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiomqtt
 import msgspec
 import psycopg
 import pytest
 
 from sejong.kit import child_process
+from sejong.kit.embedded_broker import Credentials, credentials
 from sejong.up.parts import LOG_BYTES, answers, trim_log
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -49,7 +52,7 @@ class City:
         self.state = state
         self.port = port or free_port()
         self.mqtt_port = free_port()
-        self.output = state.parent / f"output-{self.port}"
+        self.output = Path(tempfile.mkstemp(prefix="sejong-test-output-")[1])
         environment = {
             name: text for name, text in os.environ.items() if not name.startswith(("SEJONG_", "LC_", "LANG"))
         }
@@ -93,6 +96,12 @@ class City:
         code = self.process.wait(seconds)
         return code, time.monotonic() - begun
 
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+        self.output.unlink(missing_ok=True)
+
 
 @pytest.fixture
 def state() -> Iterator[Path]:
@@ -113,9 +122,7 @@ def start(state: Path) -> Iterator[Callable[..., City]]:
 
     yield begin
     for city in cities:
-        with contextlib.suppress(ProcessLookupError):
-            city.process.kill()
-        city.process.wait()
+        city.end()
 
 
 def test_parts_start_in_order_and_everything_stops_when_asked(start: Callable[..., City], state: Path) -> None:
@@ -310,3 +317,80 @@ def test_overgrown_log_is_cut_while_its_program_goes_on_writing(tmp_path: Path) 
     trim_log(log)
     trim_log(tmp_path / "none.log")
     assert log.read_bytes() == b"and on\n"
+
+
+@pytest.fixture
+def small_disk(state: Path) -> Iterator[Path]:
+    """A disk of 300 MB, which root can make where the system lets it."""
+    disk = state.parent / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def fill(disk: Path) -> Path:
+    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
+        while True:
+            filling.write(b"\0" * 65536)
+    return disk / "filling"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_broker_that_met_a_full_disk_is_started_again_when_there_is_room(small_disk: Path) -> None:
+    """A full disk leaves NATS deaf until it is restarted; nothing it acknowledged is lost."""
+
+    async def send(user: Credentials, count: int) -> int:
+        sent = 0
+        try:
+            async with aiomqtt.Client(
+                "127.0.0.1", city.mqtt_port, username=user.name, password=user.password, timeout=2
+            ) as device:
+                while sent < count:
+                    await device.publish("sejong/v1/gw-bike/readings", b"x" * 100_000, qos=1, timeout=2)
+                    sent += 1
+        except aiomqtt.MqttError:
+            pass
+        return sent
+
+    async def keep_session(user: Credentials) -> None:
+        async with aiomqtt.Client(
+            "127.0.0.1",
+            city.mqtt_port,
+            username=user.name,
+            password=user.password,
+            identifier="kept",
+            clean_session=False,
+        ) as ingest:
+            await ingest.subscribe("sejong/v1/+/readings", qos=1)
+
+    state = small_disk / "state"
+    state.mkdir()
+    city = City(state, "broker", "work")
+    try:
+        city.wait_until_up()
+        asyncio.run(keep_session(credentials(state, "ingest")))
+        simulator = credentials(state, "simulator")
+        assert asyncio.run(send(simulator, 3)) == 3
+        filling = fill(small_disk)
+        assert asyncio.run(send(simulator, 20)) < 20
+        assert eventually(lambda: "The disk is almost full" in city.said)
+        filling.unlink()
+        assert eventually(lambda: "broker is well again" in city.said, 15)
+        assert asyncio.run(send(simulator, 3)) == 3
+        assert city.stop()[0] == 0
+    finally:
+        city.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_no_room_to_begin_with(small_disk: Path) -> None:
+    fill(small_disk)
+    for parts in (("postgres", "work"), ("work",)):
+        city = City(small_disk / "state", *parts)
+        assert city.process.wait(10) == 1
+        assert "No space left" in city.said or "disk is full" in city.said
+        assert "Traceback" not in city.said
+        city.end()

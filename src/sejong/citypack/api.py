@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sejong.citypack.basemap import BaseMap, build_basemap
 from sejong.citypack.domain import City, Entity, PackError, Rejected
+from sejong.citypack.load import basemap_path, load
 from sejong.citypack.lines import Route, RouteStop
 from sejong.citypack.romanise import english_name, romanise
 from sejong.citypack.service import CONTEXT_FILE, CityPack, open_pack
@@ -22,8 +23,10 @@ __all__ = [
     "RouteStop",
     "TileReader",
     "along",
+    "basemap_path",
     "build_basemap",
     "english_name",
+    "load",
     "open_pack",
     "romanise",
     "tiles_reader",

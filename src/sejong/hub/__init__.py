@@ -6,7 +6,7 @@ SERVICE = Service(
     name="hub",
     element="data-driven operation",
     routes="sejong.hub.web:routes",
-    start="sejong.hub.service:start",
+    start="sejong.hub.start:start",
     jobs={
         "hub.ensure_months": "sejong.hub.jobs:ensure_months",
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",

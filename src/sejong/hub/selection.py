@@ -15,7 +15,8 @@ from sejong.hub.ngsi import geosql, qsql, scope, typeselect
 from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.ngsi.geo import GeoQuery, compile_geo, parse_geo
 from sejong.hub.ngsi.patterns import compile_pattern
-from sejong.hub.ngsi.q import Query, attributes, compile_predicate, needs_join, parse_q
+from sejong.hub.ngsi.q import Query, attributes, compile_predicate, link_depth, parse_q, terms
+from sejong.hub.ngsi.qmatch import Linked, instances, targets
 from sejong.hub.ngsi.scope import ScopeQuery, parse_scope_q, scope_predicate
 from sejong.hub.ngsi.sql import EVERYTHING, Fragment, all_of, any_of, exact
 from sejong.hub.ngsi.typeselect import TypeSelection, parse_types, type_predicate
@@ -50,12 +51,36 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return not (typed or self.geo is not None or self.attributes or (self.q and attributes(self.q)))
 
     @property
-    def plain_types(self) -> bool:
-        """Whether only types decide, so that counting needs no documents."""
-        return self.q is None and self.geo is None and self.scope is None and self.attributes is None
+    def asks_attributes(self) -> bool:
+        """Whether attributes decide, any of which may have expired since its row was written."""
+        return self.q is not None or self.geo is not None or self.attributes is not None
 
-    def test(self) -> Test:
-        """The exact test on an expanded entity."""
+    @property
+    def links(self) -> tuple[frozenset[tuple[str, ...]], ...]:
+        """For each step of joining, the paths of Relationships whose linked entities `q` looks into."""
+        found: list[set[tuple[str, ...]]] = []
+        for term in terms(self.q.root) if self.q is not None else ():
+            path, depth = term.path, 0
+            while path.linked is not None:
+                if depth == len(found):
+                    found.append(set())
+                found[depth].add(tuple(name.key for name in path.names))
+                path, depth = path.linked, depth + 1
+        return tuple(map(frozenset, found))
+
+    def about(self, *, history: bool = False) -> Selection:
+        """The part that looks at attributes (`history`), or the part that looks at the entity itself."""
+        if history:
+            return Selection(q=self.q, geo=self.geo)
+        return Selection(who=self.who, scope=self.scope)
+
+    def asked(self) -> frozenset[str]:
+        """The attributes that `q` and the geoquery look at, by IRI."""
+        found = set() if self.q is None else attributes(self.q)
+        return frozenset(found if self.geo is None else {*found, self.geo.geoproperty})
+
+    def test(self, linked: Linked | None = None) -> Test:
+        """The exact test on an expanded entity. `linked` finds the entities `q` looks into by their id."""
         tests: list[Test] = []
         if self.who:
             tests.append(_any([_who_test(who) for who in self.who]))
@@ -66,7 +91,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             matches = scope_predicate(self.scope)
             tests.append(lambda entity: matches(entity.get("scope", ())))
         if self.q is not None:
-            tests.append(compile_predicate(self.q))
+            tests.append(compile_predicate(self.q, linked))
         if self.geo is not None:
             tests.append(compile_geo(self.geo))
         return lambda entity: all(test(entity) for test in tests)
@@ -86,8 +111,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         if self.who:
             parts.append(any_of([_who_sql(who, number, bind, second) for who in self.who]))
         if self.attributes is not None:
-            numbers = [str(n) for iri in self.attributes if (n := number(iri)) is not None]
-            parts.append(exact(f"q ?| {bind(numbers)}::text[]"))
+            numbers = [str(n) for iri in sorted(self.attributes) if (n := number(iri)) is not None]
+            parts.append(exact(f"(q ?| {bind(numbers)}::text[])"))
         if self.scope is not None:
             parts.append(scope.to_sql(self.scope, bind))
         if self.q is not None:
@@ -107,20 +132,22 @@ def select(
     coordinates: object = None,
     geoproperty: str | None = None,
     scope_q: str | None = None,
-    attrs: Sequence[str] | None = None,
+    attrs: frozenset[str] = frozenset(),
     expand_values: str | Sequence[str] | None = None,
     json_keys: str | Sequence[str] | None = None,
+    join_level: int = 0,
 ) -> Selection:
-    """A selection from the parameters of a query. Raises BadRequestData, TooComplexQuery."""
+    """A selection from the parameters of a query (`attrs` as IRIs). Raises BadRequestData, TooComplexQuery."""
     query = None if q is None else parse_q(q, expand, expand_values=expand_values, json_keys=json_keys)
-    if query is not None and needs_join(query):
-        raise BadRequestData("q: conditions on linked entities need join, which this query does not ask for")
+    depth = 0 if query is None else link_depth(query)
+    if depth > join_level:
+        raise BadRequestData(f"q: it looks {depth} links away, but {join_level} are joined (join, joinLevel)")
     return Selection(
         who=tuple(who),
         q=query,
         geo=parse_geo(georel, geometry, coordinates, geoproperty, expand),
         scope=None if scope_q is None else parse_scope_q(scope_q),
-        attributes=None if attrs is None else frozenset(map(expand, attrs)),
+        attributes=attrs or None,
     )
 
 
@@ -133,6 +160,19 @@ def someone(expand: Expand, ids: Sequence[str] | None, pattern: str | None, type
         pattern=pattern,
         types=None if types is None else parse_types(types, expand),
     )
+
+
+def link_targets(entity: Doc, paths: frozenset[tuple[str, ...]]) -> set[str]:
+    """The ids behind the Relationships at these paths of an entity."""
+    found: set[str] = set()
+    for path in paths:
+        nodes = [entity]
+        for key in path:
+            nodes = [one for node in nodes for one in instances(node, key)]
+        for node in nodes:
+            if node.get("type") in ("Relationship", "ListRelationship"):
+                found.update(target for target in targets(node) if isinstance(target, str))
+    return found
 
 
 def _any(tests: list[Test]) -> Test:

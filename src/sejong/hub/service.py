@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +35,6 @@ from sejong.hub.store.terms import (
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
-from sejong.kit.city import City
 from sejong.kit.postgres import Pool
 
 log = structlog.get_logger("hub")
@@ -360,16 +357,3 @@ def existing(entity_id: str, types: Callable[[Doc], bool] | None, step: Callable
         return step(old, now)
 
     return checked
-
-
-@asynccontextmanager
-async def start(city: City) -> AsyncIterator[None]:
-    """Open the hub for a process of this city."""
-    hub = Hub(city.pool, city.clock, city.settings)
-    await hub.open()
-    city.put(hub)
-    try:
-        yield
-    finally:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(hub.close(), 4)

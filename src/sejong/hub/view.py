@@ -61,6 +61,8 @@ class Indicator(msgspec.Struct, frozen=True):
     """How many things it was computed from."""
     observed_at: datetime | None = None
     simulated: bool = False
+    unit: str = ""
+    """UN/CEFACT code the devices state."""
 
 
 class _Figure(msgspec.Struct, frozen=True):
@@ -76,10 +78,10 @@ FIGURES: Mapping[str, _Figure] = {
     "pm25_worst": _Figure(("AirQualityObserved",), "pm25", "worst"),
     "pm10_median": _Figure(("AirQualityObserved",), "pm10", "median"),
     "pm10_worst": _Figure(("AirQualityObserved",), "pm10", "worst"),
-    "power": _Figure(("EnergyMeter", "ACMeasurement"), "activePower", "total"),
-    "water": _Figure(("WaterMeter", "WaterConsumptionObserved"), "flow", "total"),
+    "power": _Figure(("ACMeasurement",), "totalActivePower", "total"),
+    "water": _Figure(("WaterConsumptionObserved",), "flow", "total"),
 }
-"""Key → what it is computed from. Units: km/h, bikes, µg/m³ (four), kW, m³/h, as the pack's devices send them."""
+"""Key → what it is computed from; the unit is what the devices state."""
 
 
 class RecordView:
@@ -199,6 +201,7 @@ class RecordView:
                         row.n,
                         card.observed_at if card else None,
                         card.simulated if card else False,
+                        _unit(newest, context.expand(figure.attribute)),
                     )
         return found
 
@@ -254,6 +257,13 @@ def card_of(no: int, entity: Doc, context: Context, lon: float | None, lat: floa
         synthetic=facts.get("synthetic") is True,
         simulated=simulated,
     )
+
+
+def _unit(row: views.Seen | None, attribute: str) -> str:
+    if row is None:
+        return ""
+    instances = msgspec.json.decode(row.doc).get(attribute) or [{}]
+    return instances[0].get("unitCode", "")
 
 
 def _like(text: str | None) -> str | None:

@@ -31,7 +31,7 @@ def bearing_deg(lon1: float, lat1: float, lon2: float, lat2: float) -> float:
     """
     phi1, phi2, dl = radians(lat1), radians(lat2), radians(lon2 - lon1)
     angle = degrees(atan2(sin(dl) * cos(phi2), cos(phi1) * sin(phi2) - sin(phi1) * cos(phi2) * cos(dl)))
-    return angle % 360.0
+    return angle % 360.0 % 360.0  # a hair west of north is 360.0 after the first
 
 
 def move_m(lon: float, lat: float, bearing: float, metres: float) -> tuple[float, float]:

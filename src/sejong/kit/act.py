@@ -19,24 +19,33 @@ import msgspec
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
 from sejong.kernel.ids import new_id
-from sejong.kit.postgres import Connection, DatabaseAway, Pool
+from sejong.kit.postgres import AWAY, Connection, DatabaseAway, Pool, Sql
 
-_BEGIN = """
+
+class Before(msgspec.Struct, frozen=True):
+    """What is remembered of an act that was done with the same key."""
+
+    fingerprint: str | None
+    result: Any
+
+
+BEGIN = Sql("""
 insert into kit.act(id, name, who, at, key, fingerprint) values ($1, $2, $3, $4, $5, $6)
 on conflict (name, who, key) where key is not null do nothing
-"""
-_BEFORE = "select fingerprint, result from kit.act where name = $1 and who = $2 and key = $3"
-_RESULT = "update kit.act set result = $2 where id = $1"
-_EVENTS = """
+""")
+BEFORE = Sql("select fingerprint, result from kit.act where name = $1 and who = $2 and key = $3", Before)
+RESULT = Sql("update kit.act set result = $2 where id = $1")
+EVENTS = Sql("""
 insert into kit.event(name, at, act, payload)
 select e->>'name', $2, $3, e->'payload' from jsonb_array_elements($1) with ordinality as t(e, n) order by n
-"""
-_LATER = """
+""")
+TELL = Sql("select pg_notify('kit_event', '')")
+LATER = Sql("""
 select procrastinate_defer_jobs_v1(array(
   select row(j->>'queue', j->>'task', 0, j->>'lock', j->>'once', j->'args', (j->>'at')::timestamptz)
          ::procrastinate_job_to_defer_v1
   from jsonb_array_elements($1) with ordinality as t(j, n) order by n))
-"""
+""")
 
 
 class KeyUsedForAnother(CityError):
@@ -112,12 +121,22 @@ class Act:
     async def flush(self) -> None:
         """Write result, events and jobs into the running transaction (called as the block ends)."""
         if self.result is not None:
-            await self.connection.execute(_RESULT, UUID(self.id), self.result)
+            await RESULT.run(self.connection, UUID(self.id), self.result)
         if self._events:
-            await self.connection.execute(_EVENTS, self._events, self.now, UUID(self.id))
-            await self.connection.execute("select pg_notify('kit_event', '')")
-        if self._jobs:
-            await self.connection.execute(_LATER, self._jobs)
+            await EVENTS.run(self.connection, self._events, self.now, UUID(self.id))
+            await TELL.run(self.connection)
+        if plain := [job for job in self._jobs if job["once"] is None]:
+            await LATER.run(self.connection, plain)
+        for job in self._jobs:
+            if job["once"] is not None:
+                await self._unless_waiting(job)
+
+    async def _unless_waiting(self, job: dict[str, Any]) -> None:
+        try:
+            async with self.connection.transaction():
+                await LATER.run(self.connection, [job])
+        except asyncpg.UniqueViolationError:
+            pass  # it waits already: only this savepoint is undone
 
 
 class Record:
@@ -134,13 +153,12 @@ class Record:
         """Begin an act. Raises KeyUsedForAnother, DatabaseAway; any exception inside undoes everything."""
         async with self._connection() as connection, connection.transaction():
             act = Act(connection, who, self.clock.now(), name, new_id(self.clock))
-            status = await connection.execute(_BEGIN, UUID(act.id), name, who, act.now, key, fingerprint)
-            if status.endswith(" 0"):
-                before = await connection.fetchrow(_BEFORE, name, who, key)
-                if before is not None and before["fingerprint"] != fingerprint:
+            if not await BEGIN.run(connection, UUID(act.id), name, who, act.now, key, fingerprint):
+                before = await BEFORE.one(connection, name, who, key)
+                if before is not None and before.fingerprint != fingerprint:
                     raise KeyUsedForAnother(key=key)
                 act.replayed = True
-                act.result = before["result"] if before is not None else None
+                act.result = before.result if before is not None else None
             yield act
             if not act.replayed:
                 await act.flush()
@@ -158,7 +176,7 @@ class Record:
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
             connection = await self.pool.acquire(timeout=10)
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError) as error:
+        except AWAY as error:
             raise DatabaseAway(why=str(error) or type(error).__name__) from error
         try:
             yield connection

@@ -4,7 +4,8 @@ What a device sends with QoS 1 is in JetStream's file store before it is acknowl
 ingest process has acknowledged it in turn; so a `kill -9` of the broker or of ingest loses nothing. A power cut may
 lose the last second, unless `durable` is set, which makes every message wait for the disk (measured: a third of the
 messages a second, eight times the broker's CPU). A message that ingest took but did not acknowledge comes again
-after `ACK_WAIT_SECONDS`, also when ingest reconnects earlier.
+after `ACK_WAIT_SECONDS`, also when ingest reconnects earlier. Retained values are read back a moment after a start;
+who subscribes at once may miss them.
 
 Devices are `BrokerUser`s: what they may publish and subscribe is listed, everything else is refused. A publication
 to a foreign topic is acknowledged as MQTT 3.1.1 demands, and dropped. Client ids are one name space for all users,
@@ -44,6 +45,7 @@ MAX_UNACKNOWLEDGED = 16_384
 # Units: bytes. What the broker may keep for an absent ingest; beyond it devices get no acknowledgement and must retry.
 STORE_BYTES = 4 * 1024**3
 PAYLOAD_BYTES = 1024**2
+_WOUNDS = (b"no space left on device", b"ritical write error", b"internal inconsistency", b"out of resources")
 _LOG_BYTES = 10 * 1000**2
 _CHEAP_ROUNDS = 4  # bcrypt cost for passwords that are 256 random bits anyway
 
@@ -165,6 +167,8 @@ class Broker:
         self._program = program
         self._lock = FolderLock(self.state / "broker.lock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._read_to = 0
+        self._wounded = False
 
     @property
     def folder(self) -> Path:
@@ -227,6 +231,23 @@ class Broker:
             child_process.stop(self._process, ((signal.SIGTERM, timeout),))
             self._process = None
         self._lock.release()
+
+    def is_wounded(self) -> bool:
+        """Whether it failed to write to its disk since it started: it then acknowledges nothing until restarted.
+
+        Nothing acknowledged is lost by that, and devices keep what they could not send.
+        """
+        try:
+            with self.log.open("rb") as stream:
+                if stream.seek(0, os.SEEK_END) < self._read_to:
+                    self._read_to = 0  # turned over
+                stream.seek(self._read_to)
+                said = stream.read()
+                self._read_to = stream.tell()
+        except OSError:
+            return self._wounded
+        self._wounded = self._wounded or any(words in said for words in _WOUNDS)
+        return self._wounded
 
     def reload(self, users: Iterable[BrokerUser]) -> None:
         """Replace the devices while running: new keys work, removed ones are disconnected, others stay connected."""
@@ -303,6 +324,7 @@ class Broker:
         if not os.access(program, os.X_OK):
             raise BrokerProgramMissing(where=program)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "GOMEMLIMIT": "256MiB"}
+        self._read_to, self._wounded = 0, False
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
         with (self.state / "logs" / "broker-panic.log").open("wb") as output:

@@ -104,8 +104,10 @@ class Cluster:
             self._prepare_data()
             self._write_configuration()
             self._launch(timeout)
-        except BaseException:
+        except BaseException as error:
             self._let_go()
+            if isinstance(error, OSError):
+                raise self._from_os(error) from error
             raise
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -137,26 +139,19 @@ class Cluster:
 
     def _prepare_home(self) -> None:
         """Settle which user runs PostgreSQL, with which programs, in which folder."""
-        try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            if self.fast:
-                self._throwaway = self._throwaway or places.throwaway_folder(self.state)
-                self._home = self._throwaway[0] / "postgres"
-            self._account = places.server_account(self.data)
-            self._home = places.reachable_home(self._home, self.state, self._account)
-            self._bin = places.runnable_programs(self._bin or places.wheel_programs(), self._account)
-            places.make_socket_folder(places.socket_folder(self._home, self._account), self._account)
-        except OSError as error:
-            raise self._from_os(error, self._home) from error
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.fast:
+            self._throwaway = self._throwaway or places.throwaway_folder(self.state)
+            self._home = self._throwaway[0] / "postgres"
+        self._account = places.server_account(self.data)
+        self._home = places.reachable_home(self._home, self.state, self._account)
+        self._bin = places.runnable_programs(self._bin or places.wheel_programs(), self._account)
+        places.make_socket_folder(places.socket_folder(self._home, self._account), self._account)
 
     def _take_folder(self) -> None:
         """Become the only one on this data; the lock lies with the data, so a copied pointer cannot fool it."""
         self._lock = self._lock or FolderLock(self._home / "lock")
-        try:
-            taken = self._lock.acquire()
-        except OSError as error:
-            raise self._from_os(error, self._home) from error
-        if not taken:
+        if not self._lock.acquire():
             raise DatabaseInUse(pid=holder(self._lock.path) or "?", state=self.state)
 
     def _let_go(self) -> None:
@@ -213,7 +208,7 @@ class Cluster:
         argv = [str(self._bin / "initdb"), "-D", str(target), *self._initdb_options(major)]
         code, said = child_process.run(argv, account=self._account, env=_environment())
         if code != 0:
-            self.log.write_text(said)
+            shutil.rmtree(target, ignore_errors=True)
             raise self._from_text(said)
 
     def _template(self, major: int) -> Path | None:
@@ -247,17 +242,14 @@ class Cluster:
         lines = [setting.line() for setting in settings]
         people = {self._account.name if self._account else None, "root", places.owner_name()}
         identities = [f'city "{name}" {DATABASE_USER}' for name in sorted(filter(None, people))]
-        try:
-            self._write("sejong.conf", ["# Written at every start; change settings with ALTER SYSTEM.", *lines])
-            self._write("pg_ident.conf", ["# Written at every start.", *identities])
-            rules = ["local all all peer map=city", "local replication all peer map=city"]
-            self._write("pg_hba.conf", ["# Written at every start: this machine's users only.", *rules])
-            main = self.data / "postgresql.conf"
-            if "include = 'sejong.conf'" not in main.read_text():
-                with main.open("a") as stream:
-                    stream.write("\ninclude = 'sejong.conf'\n")
-        except OSError as error:
-            raise self._from_os(error, self.data) from error
+        self._write("sejong.conf", ["# Written at every start; change settings with ALTER SYSTEM.", *lines])
+        self._write("pg_ident.conf", ["# Written at every start.", *identities])
+        rules = ["local all all peer map=city", "local replication all peer map=city"]
+        self._write("pg_hba.conf", ["# Written at every start: this machine's users only.", *rules])
+        main = self.data / "postgresql.conf"
+        if "include = 'sejong.conf'" not in main.read_text():
+            with main.open("a") as stream:
+                stream.write("\ninclude = 'sejong.conf'\n")
 
     def _write(self, name: str, lines: list[str]) -> None:
         path, fresh = self.data / name, self.data / f"{name}.new"
@@ -321,10 +313,10 @@ class Cluster:
 
     # -- what went wrong -------------------------------------------------------------------------------------
 
-    def _from_os(self, error: OSError, where: Path) -> DatabaseError:
+    def _from_os(self, error: OSError) -> DatabaseError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DatabaseDiskFull(where=where, free_mb=_free_mb(where))
-        return DatabaseFolderUnusable(where=error.filename or where, why=error.strerror)
+            return DatabaseDiskFull(where=self._home, free_mb=_free_mb(self._home))
+        return DatabaseFolderUnusable(where=error.filename or self._home, why=error.strerror)
 
     def _from_text(self, said: str) -> DatabaseError:
         """The error behind PostgreSQL's own (English) words."""

@@ -1,7 +1,7 @@
 """Telling services what happened: every event reaches every handler that asked for it, in order, once.
 
-A handler runs inside an act of its own whose idempotency key is the event's number, and the handler's
-place in the stream moves in that same transaction: after a `kill -9` nothing is lost or done twice.
+A handler runs inside an act of its own, and its place in the stream moves in that same transaction: after a
+`kill -9` nothing is lost or done twice, however many processes deliver.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -58,12 +57,16 @@ order by e.xid, e.seq limit 1
     Waiting,
 )
 LOCK = Sql("select pg_try_advisory_xact_lock(hashtextextended('event:' || $1, 0))")
+WAIT_FOR_LOCK = Sql("select pg_advisory_xact_lock(hashtextextended('event:' || $1, 0))")
 MOVE = Sql("""
 update kit.event_cursor set xid = $2::text::xid8, seq = $3, failures = 0, retry_at = null where handler = $1
 """)
+# Only while the handler still stands before that event: another process may have done it meanwhile.
 FAILED = Sql("""
-update kit.event_cursor set failures = failures + 1, retry_at = $2 where handler = $1 returning failures
+update kit.event_cursor set failures = failures + 1
+where handler = $1 and (xid, seq) < ($2::text::xid8, $3) returning failures
 """)
+RETRY_AT = Sql("update kit.event_cursor set retry_at = $2 where handler = $1")
 BURY = Sql("""
 insert into kit.event_dead(handler, seq, name, payload, reason, at) values ($1, $2, $3, $4, $5, $6)
 on conflict do nothing
@@ -72,10 +75,10 @@ DEAD = Sql("select handler, seq, name, payload, reason, at from kit.event_dead o
 
 
 async def deliver(record: Record, handlers: Mapping[str, tuple[tuple[str, ...], Handler]]) -> int:
-    """Hand every waiting event to its handlers (name → events, function); how many were handed over.
+    """Hand every waiting event to its handlers (name → events, function); how often a handler was called.
 
     A handler that raises is tried again with growing pauses, then the event is set aside (`dead`) and
-    the stream goes on: one bad event never stops the city.
+    the stream goes on: one bad event never stops the city. Raises only when the database is away.
     """
     done = 0
     for name, (events, handler) in handlers.items():
@@ -99,8 +102,6 @@ async def _hand_over(record: Record, name: str, events: tuple[str, ...], handler
         return True
     except _Nothing:
         return False
-    except (asyncpg.PostgresConnectionError, OSError):
-        raise
     except Exception as error:
         if event is None:
             raise
@@ -114,16 +115,15 @@ class _Nothing(Exception):
 
 async def _note_failure(record: Record, name: str, event: Waiting, error: Exception) -> None:
     async with record.act(f"handler:{name}", "event.failed") as act:
-        await OPEN_CURSOR.run(act.connection, name)
-        # The first failures wait 1, 2, 4, 8 s; the cursor may have been opened by the undone act.
-        failures = await FAILED.value(act.connection, name, act.now)
-        if failures < PATIENCE:
-            await FAILED_UNTIL.run(act.connection, name, act.now + timedelta(seconds=2 ** (failures - 1)))
+        await OPEN_CURSOR.run(act.connection, name)  # it may have been opened by the undone act
+        await WAIT_FOR_LOCK.run(act.connection, name)
+        failures = await FAILED.value(act.connection, name, event.xid, event.seq)
+        if failures is None:
+            return
+        if failures < PATIENCE:  # wait 1, 2, 4, 8 s
+            await RETRY_AT.run(act.connection, name, act.now + timedelta(seconds=2 ** (failures - 1)))
             log.warning("event_retry", handler=name, event_name=event.name, seq=event.seq, error=str(error))
             return
         await BURY.run(act.connection, name, event.seq, event.name, event.payload, repr(error), act.now)
         await MOVE.run(act.connection, name, event.xid, event.seq)
         log.error("event_set_aside", handler=name, event_name=event.name, seq=event.seq, error=str(error))
-
-
-FAILED_UNTIL = Sql("update kit.event_cursor set retry_at = $2 where handler = $1")

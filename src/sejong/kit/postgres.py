@@ -14,6 +14,18 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
+AWAY: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What is raised when the database is not there: gone, starting, stopping, or full of other people's connections."""
+
 _to_json = msgspec.json.encode
 _from_json = msgspec.json.decode
 

@@ -11,5 +11,6 @@ from sejong.kit.service import Service
 SERVICE = Service(
     name="portal",
     element="every element: what residents and operators see",
-    depends=("hub",),
+    depends=("hub", "citypack"),
+    routes="sejong.portal.opening:routes",
 )

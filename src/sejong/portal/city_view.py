@@ -51,6 +51,8 @@ class Indicator(msgspec.Struct, frozen=True):
     """How many things it was computed from."""
     observed_at: datetime | None = None
     simulated: bool = False
+    unit: str = ""
+    """UN/CEFACT code of the value; empty: a bare number or the unit of the table below."""
 
 
 INDICATORS = ("speed", "bikes", "pm25_median", "pm25_worst", "pm10_median", "pm10_worst", "power", "water")
@@ -65,6 +67,25 @@ class SilentDevice(msgspec.Struct, frozen=True, kw_only=True):
     name_ko: str
     name_en: str
     last_seen: datetime | None
+
+
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensor that showed signs of measuring wrongly."""
+
+    id: str
+    type: str
+    name_ko: str
+    name_en: str
+    attribute: str
+    """Short attribute name."""
+    kind: str
+    """`range` (no such value exists), `jump` (changed as it never does) or `stuck` (says the same for too long)."""
+    last: datetime
+    n: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+    """What was expected; none: no bound."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +170,10 @@ class CityView(Protocol):
 
     async def silent_devices(self, limit: int) -> list[SilentDevice]:
         """Things that have stopped reporting, longest silent first."""
+        ...
+
+    async def suspects(self, limit: int) -> list[Suspect]:
+        """Sensors that lately showed signs of measuring wrongly, the most frequent first."""
         ...
 
     async def dead_letters(self, limit: int, offset: int, reason: str | None = None) -> tuple[list[DeadLetter], int]:

@@ -20,6 +20,7 @@ from sejong.portal.find_page import FILES, csv_bytes, download
 from sejong.portal.live import events_of
 from sejong.portal.now_page import shown
 from sejong.portal.pages import SAFE_HEADERS, Visitor
+from sejong.portal.say import scaled
 from sejong.portal.states import STATE_NAMES, state_of
 from sejong.portal.words import KIND
 
@@ -128,7 +129,7 @@ class EntityPage:
             "ranges": list(RANGES.values()),
             "series": series,
             "rows": list(reversed(series[-TABLE_ROWS:])),
-            "chart_data": chart_data(series),
+            "chart_data": chart_data(charted.name if charted else "", series),
             "chart_api": temporal_url(visitor.base_url, thing.id, charted.name, chosen, visitor.now) if charted else "",
         }
 
@@ -153,9 +154,9 @@ def first_of(thing: Thing) -> Value | None:
     return next(iter([*wanted, *thing.charted]), None)
 
 
-def chart_data(series: Series) -> str:
+def chart_data(name: str, series: Series) -> str:
     """Seconds and values as the chart island reads them."""
-    numbers = [(at, value) for at, value in series if isinstance(value, (int, float))]
+    numbers = [(at, scaled(name, value)) for at, value in series if isinstance(value, (int, float))]
     return msgspec.json.encode([[round(at.timestamp(), 3) for at, _ in numbers], [v for _, v in numbers]]).decode()
 
 

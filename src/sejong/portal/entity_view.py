@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sejong.kit.i18n import Translate
-from sejong.portal.say import attribute_label, unit_text, value_text
+from sejong.portal.say import attribute_label, scaled, unit_text, value_text
 from sejong.portal.words import LIFE_SIGNS
 
 _MEMBERS = frozenset({"id", "type", "scope", "@context", "createdAt", "modifiedAt", "expiresAt", "deletedAt"})
@@ -33,7 +33,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     unit: str
     raw: Any
-    numeric: bool
+    shown: float | None
+    """The number on the page and in the chart; none when it is not a number."""
     observed_at: datetime | None
     simulated: bool
     dataset: str
@@ -71,7 +72,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def charted(self) -> tuple[Value, ...]:
         """The live attributes whose history makes a chart."""
-        return tuple(value for value in self.live if value.numeric and not value.dataset)
+        return tuple(value for value in self.live if value.shown is not None and not value.dataset)
 
 
 def instances(attribute: Any) -> Iterator[dict[str, Any]]:
@@ -157,13 +158,14 @@ def value_of(name: str, instance: dict[str, Any], _: Translate) -> Value:
     raw = held(instance)
     if instance.get("type") == "LanguageProperty":
         raw = in_language(raw, _.language)
+    numeric = isinstance(raw, (int, float)) and not isinstance(raw, bool)
     return Value(
         name=name,
         label=attribute_label(name, _),
         text=value_text(name, raw, _),
-        unit=unit_text(name, instance.get("unitCode")) if isinstance(raw, (int, float)) else "",
+        unit=unit_text(name, instance.get("unitCode")) if numeric else "",
         raw=raw,
-        numeric=isinstance(raw, (int, float)) and not isinstance(raw, bool),
+        shown=scaled(name, raw) if numeric else None,
         observed_at=moment(instance.get("observedAt")),
         simulated=flagged(instance.get("simulated")),
         dataset=str(instance.get("datasetId") or ""),

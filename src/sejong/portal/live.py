@@ -164,7 +164,11 @@ class LiveMap:
             news.set()
 
     async def _everything(self) -> list[Card]:
-        return await self._view.in_view(LIVE_TYPES, self._bbox, MOST_THINGS)
+        """All live things, type by type, so that other visitors are answered in between."""
+        found: list[Card] = []
+        for name in LIVE_TYPES:
+            found += await self._view.in_view([name], self._bbox, MOST_THINGS)
+        return found
 
     async def serve(self, socket: WebSocket) -> None:
         """One viewer: hello as text, then frames until they leave."""

@@ -115,6 +115,9 @@ class Tile(msgspec.Struct, frozen=True):
     decimals: int = 0
 
 
+TO_UNIT = {("WTT", "kW"): 0.001, ("L2", "m³/h"): 0.06, ("E32", "m³/h"): 0.001}
+"""What turns a measured unit (UN/CEFACT) into the one a tile shows."""
+
 TILES = (
     Tile("speed", N_("이동"), "move", N_("도로 평균 속도"), "km/h", "RoadSegment"),
     Tile("pm25_median", N_("공기"), "air", N_("초미세먼지 중앙값"), "µg/m³", "AirQualityObserved"),
@@ -132,7 +135,7 @@ def tiles_shown(numbers: Mapping[str, Indicator], visitor: Visitor) -> Sequence[
     }
     shown_tiles: list[dict[str, Any]] = []
     for tile in TILES:
-        number = numbers.get(tile.key, Indicator(None))
+        number = in_unit(numbers.get(tile.key, Indicator(None)), tile.unit)
         measured = number.value is not None and number.n > 0
         line = second.get(tile.key) or (_("계량기 {n}곳", n=f"{number.n:,}") if measured else "")
         grade = graded(number.value, PM25_GRADES) if tile.key == "pm25_median" and measured else None
@@ -147,6 +150,14 @@ def tiles_shown(numbers: Mapping[str, Indicator], visitor: Visitor) -> Sequence[
             }
         )
     return shown_tiles
+
+
+def in_unit(number: Indicator, unit: str) -> Indicator:
+    """The number in the tile's unit."""
+    factor = TO_UNIT.get((number.unit, unit))
+    if factor is None or number.value is None:
+        return number
+    return msgspec.structs.replace(number, value=number.value * factor, unit="")
 
 
 def second_line(number: Indicator | None, sentence: str, _: Translate) -> str:

@@ -13,10 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from sejong.portal.asked import PAGE_SIZE, WrongAddress, page_asked, require_own_form
 from sejong.portal.face import Face
 from sejong.portal.find_page import window
-from sejong.portal.words import DOORS
+from sejong.portal.words import DOORS, SIGNS
 
 RATE_MINUTES = 60
-SILENT_SHOWN = 20
+SHOWN = 20
 MOST_PICKED = 1000
 
 
@@ -54,7 +54,9 @@ class OpsPage:
             "rate_data": rate_data(rate),
             "per_minute": round(sum(n for _, n in rate) / len(rate)) if rate else 0,
             "last_minute": rate[-1][1] if rate else 0,
-            "silent": await view.silent_devices(SILENT_SHOWN),
+            "silent": await view.silent_devices(SHOWN),
+            "suspects": await view.suspects(SHOWN),
+            "signs": SIGNS,
         }
         return self.face.pages.answer(request, "portal/ops_data.html", values)
 

@@ -46,6 +46,11 @@ def plain_number(value: float, decimals: int | None = None) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def scaled(name: str, value: float) -> float:
+    """The number a page shows: a share in percent, anything else as it is."""
+    return value * 100 if MEASURES.get(name, _UNLABELLED).share else value
+
+
 def value_text(name: str, value: Any, _: Translate) -> str:
     """A value as a person reads it, without its unit."""
     if value is None:
@@ -55,7 +60,8 @@ def value_text(name: str, value: Any, _: Translate) -> str:
     if isinstance(value, (int, float)):
         if not isfinite(value):
             return NOTHING
-        return plain_number(value, MEASURES.get(name, _UNLABELLED).decimals)
+        measure = MEASURES.get(name, _UNLABELLED)
+        return plain_number(scaled(name, value), measure.decimals)
     if isinstance(value, str):
         return _(VALUES[value]) if value in VALUES else value
     if isinstance(value, list):
@@ -69,7 +75,8 @@ def value_text(name: str, value: Any, _: Translate) -> str:
 
 def unit_text(name: str, unit_code: str | None) -> str:
     """The unit a page writes behind a value: the reading's own, else the attribute's usual one."""
-    return symbol(unit_code or MEASURES.get(name, _UNLABELLED).unit)
+    measure = MEASURES.get(name, _UNLABELLED)
+    return "%" if measure.share else symbol(unit_code or measure.unit)
 
 
 def fact_text(name: str, value: Any, total: Any, _: Translate) -> str:

@@ -104,6 +104,8 @@ class Measure(msgspec.Struct, frozen=True):
     """UN/CEFACT code."""
     decimals: int | None = None
     """Digits after the point; none: three significant digits."""
+    share: bool = False
+    """A share from 0 to 1, shown in percent."""
 
 
 MEASURES: dict[str, Measure] = {
@@ -115,7 +117,7 @@ MEASURES: dict[str, Measure] = {
     "occupiedSpotNumber": Measure(N_("찬 주차면"), "", 0),
     "totalSpotNumber": Measure(N_("주차면 수"), "", 0),
     "extraSpotNumber": Measure(N_("추가 주차면"), "", 0),
-    "occupancy": Measure(N_("점유율"), "", 2),
+    "occupancy": Measure(N_("점유율"), "", 0, share=True),
     "occupancyLevel": Measure(N_("혼잡도")),
     "passengers": Measure(N_("승객"), "", 0),
     "status": Measure(N_("상태")),
@@ -145,7 +147,7 @@ MEASURES: dict[str, Measure] = {
     "airQualityLevel": Measure(N_("공기 등급")),
     "temperature": Measure(N_("기온"), "CEL", 1),
     "feelLikesTemperature": Measure(N_("체감 온도"), "CEL", 1),
-    "relativeHumidity": Measure(N_("습도"), "P1", 0),
+    "relativeHumidity": Measure(N_("습도"), "", 0, share=True),
     "windSpeed": Measure(N_("풍속"), "MTS", 1),
     "gustSpeed": Measure(N_("돌풍"), "MTS", 1),
     "windDirection": Measure(N_("풍향"), "DD", 0),
@@ -161,19 +163,19 @@ MEASURES: dict[str, Measure] = {
     "pH": Measure(N_("수소이온농도 pH"), "", 2),
     "turbidity": Measure(N_("탁도"), "NTU", 2),
     "dissolvedOxygen": Measure(N_("용존산소"), "M1", 1),
-    "conductivity": Measure(N_("전기전도도"), "B21", 0),
+    "conductivity": Measure(N_("전기전도도"), "G42", 0),
     "bod": Measure(N_("생물화학적 산소요구량"), "M1", 1),
     "cod": Measure(N_("화학적 산소요구량"), "M1", 1),
     "tss": Measure(N_("부유물질"), "M1", 1),
     "residualChlorine": Measure(N_("잔류염소"), "M1", 2),
-    "flow": Measure(N_("유량"), "MQH", 2),
+    "flow": Measure(N_("유량"), "L2", 1),
     "volume": Measure(N_("부피"), "MTQ", 1),
     "waterConsumption": Measure(N_("물 사용량"), "", 2),
     "minFlow": Measure(N_("최소 유량"), "", 2),
     "maxFlow": Measure(N_("최대 유량"), "", 2),
     "waterBody": Measure(N_("물줄기")),
-    "totalActivePower": Measure(N_("소비 전력"), "KWT", 2),
-    "activePower": Measure(N_("상별 소비 전력"), "KWT", 2),
+    "totalActivePower": Measure(N_("소비 전력"), "WTT", 0),
+    "activePower": Measure(N_("상별 소비 전력"), "WTT", 0),
     "totalActiveEnergyImport": Measure(N_("누적 사용 전력량"), "KWH", 1),
     "totalActiveEnergyExport": Measure(N_("누적 공급 전력량"), "KWH", 1),
     "voltage": Measure(N_("전압"), "VLT", 1),
@@ -181,13 +183,13 @@ MEASURES: dict[str, Measure] = {
     "frequency": Measure(N_("주파수"), "HTZ", 2),
     "powerFactor": Measure(N_("역률"), "", 2),
     "powerState": Measure(N_("점등")),
-    "illuminanceLevel": Measure(N_("밝기"), "", 2),
+    "illuminanceLevel": Measure(N_("밝기"), "", 0, share=True),
     "powerConsumption": Measure(N_("소비 전력"), "WTT", 0),
     "powerRating": Measure(N_("정격 전력"), "WTT", 0),
     "lampTechnology": Measure(N_("광원")),
     "lanternHeight": Measure(N_("등 높이"), "MTR", 1),
     "streetPoleNum": Measure(N_("가로등 번호")),
-    "batteryLevel": Measure(N_("배터리"), "", 2),
+    "batteryLevel": Measure(N_("배터리"), "", 0, share=True),
     "population": Measure(N_("인구"), "", 0),
     "floatingPopulation": Measure(N_("생활 인구"), "", 0),
     "households": Measure(N_("가구 수"), "", 0),
@@ -252,5 +254,12 @@ VALUES: dict[str, str] = {
 
 LIFE_SIGNS = frozenset({"simulated", "synthetic", "source", "dataProvider", "reconstructed", "name", "alternateName"})
 """Attributes about the record itself; the entity page shows them apart from what is measured."""
+
+SIGNS: dict[str, str] = {
+    "range": N_("있을 수 없는 값"),
+    "jump": N_("갑자기 튄 값"),
+    "stuck": N_("오래 멈춘 값"),
+}
+"""What a sign of a faulty sensor is called."""
 
 DOORS: dict[str, str] = {"mqtt": N_("MQTT"), "http": N_("HTTP"), "file": N_("파일")}

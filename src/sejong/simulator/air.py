@@ -16,7 +16,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Drift, keys_of
 from sejong.simulator.moment import Moment
 from sejong.simulator.places import Entity, metres, middle, smoothing
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import THOUSANDFOLD, THOUSANDTH, DeviceRow, Measure, of
 from sejong.simulator.sky import Weather, season
 from sejong.simulator.traffic import busyness
 
@@ -53,12 +53,12 @@ class AirStations(Family):
         period_s=60,
         step_s=60,
         measures=(
-            Measure("pm25", of("pm25"), "GQ", digits=1, noise=0.5, low=0, high=1000, wrong=(0.001, 0), spike=999.9),
-            Measure("pm10", of("pm10"), "GQ", digits=1, noise=0.8, low=0, high=2000, wrong=(0.001, 0), spike=1999.9),
-            Measure("no2", of("no2"), "59", digits=4, noise=0.0004, low=0, high=2, wrong=(1000, 0), spike=2.0),
-            Measure("o3", of("o3"), "59", digits=4, noise=0.0005, low=0, high=1, wrong=(1000, 0), spike=-0.999),
+            Measure("pm25", of("pm25"), "GQ", digits=1, noise=0.5, low=0, high=1000, wrong=THOUSANDTH, spike=999.9),
+            Measure("pm10", of("pm10"), "GQ", digits=1, noise=0.8, low=0, high=2000, wrong=THOUSANDTH, spike=1999.9),
+            Measure("no2", of("no2"), "59", digits=4, noise=0.0004, low=0, high=2, wrong=THOUSANDFOLD, spike=2.0),
+            Measure("o3", of("o3"), "59", digits=4, noise=0.0005, low=0, high=1, wrong=THOUSANDFOLD, spike=-0.999),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)

@@ -20,7 +20,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Floats, normal, uniform
 from sejong.simulator.moment import DAY_S, Moment
 from sejong.simulator.places import Entity, line, metres, middle, number, targets
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import METRES_A_SECOND, DeviceRow, Measure, of
 
 DAY_BEGINS, FIRST_BUS, LAST_BUS = 4.0, 5.5, 22.75
 """Seam of the service days, first and last departure of a trip. Units: local hour. Chosen."""
@@ -34,8 +34,8 @@ Source: order of TCRP Transit Capacity and Quality of Service Manual, 3rd ed., c
 LAYOVER_S, LEAST_LAYOVER_S = 420.0, 90.0
 """Rest at the end of the line by the timetable, and at least when late. Units: s. Chosen."""
 CAPACITY, BOARDING, RIDE_SHARE = 90.0, 5.0, 0.13
-"""People a vehicle holds whose data does not say; people who board at a mean stop in the busiest hour; share of those on board who alight at a
-stop. Chosen."""
+"""People a vehicle holds whose data does not say; people who board at a mean stop in the busiest hour; share of those
+on board who alight at a stop. Chosen."""
 LOOP_M = 600.0
 """A line whose ends lie closer than this is a loop. Units: m. Chosen."""
 
@@ -90,14 +90,14 @@ class Buses(Family):
         alone=True,
         measures=(
             Measure("location", of("location")),
-            Measure("speed", of("speed"), "KMH", digits=1, low=0, high=110, wrong=(1 / 3.6, 0), spike=255),
+            Measure("speed", of("speed"), "KMH", digits=1, low=0, high=110, wrong=METRES_A_SECOND, spike=255),
             Measure("bearing", of("bearing"), "DD", digits=0, low=0, high=359),
             Measure("passengers", of("passengers"), "C62", digits=0, low=0, spike=255),
             Measure("delay", of("delay"), "SEC", digits=0, wrong=(1 / 60, 0)),
             Measure("nextStop", of("next_stop")),
             Measure("serviceStatus", of("status")),
         ),
-    )  # fmt: skip
+    )
 
     rests = True
 

@@ -14,7 +14,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Floats, normal, uniform
 from sejong.simulator.moment import Moment
 from sejong.simulator.places import Entity, middle, number
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import PERCENT, THOUSANDTH, DeviceRow, Measure, of
 
 SWITCH_DEG, PHOTOCELL_DEG = -2.2, 0.5
 """Height of the sun at which a lamp switches, and the deviation of its photocell. Units: degrees. Chosen: about a
@@ -44,10 +44,20 @@ class Lights(Family):
         history=24,
         measures=(
             Measure("powerState", of("state")),
-            Measure("illuminanceLevel", of("level"), digits=2, low=0, high=1, wrong=(100, 0)),
-            Measure("powerConsumption", of("power"), "WTT", digits=1, noise=0.7, low=0, high=1000, wrong=(0.001, 0), spike=6553.5),
+            Measure("illuminanceLevel", of("level"), digits=2, low=0, high=1, wrong=PERCENT),
+            Measure(
+                "powerConsumption",
+                of("power"),
+                "WTT",
+                digits=1,
+                noise=0.7,
+                low=0,
+                high=1000,
+                wrong=THOUSANDTH,
+                spike=6553.5,
+            ),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)

@@ -170,21 +170,21 @@ class Drift:
         x = self._knots.get(k)
         if x is None:
             first = k - self._terms
+            self._draw_shocks(range(first, k + 1))
             gain = (1 - self._phi * self._phi) ** 0.5
-            x = self._shock(first)
+            x = self._shocks[first]
             for j in range(first + 1, k + 1):
-                x = self._phi * x + gain * self._shock(j)
+                x = self._phi * x + gain * self._shocks[j]
             self._knots = {n: v for n, v in self._knots.items() if abs(n - k) <= 1}
             self._knots[k] = x
-            for old in [j for j in self._shocks if not first <= j <= k + 1]:
-                del self._shocks[old]
         return x
 
-    def _shock(self, k: int) -> Floats:
-        e = self._shocks.get(k)
-        if e is None:
-            e = self._shocks[k] = normal(self._keys, k, self._draw)
-        return e
+    def _draw_shocks(self, wanted: range) -> None:
+        """Keep the shocks of these knots and no others."""
+        missing = [j for j in wanted if j not in self._shocks]
+        if missing:
+            self._shocks = {j: e for j, e in self._shocks.items() if j in wanted or j == wanted.stop}
+            self._shocks.update(zip(missing, normal(self._keys, np.array(missing)[:, None], self._draw), strict=True))
 
 
 class Mood:

@@ -17,7 +17,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Floats, normal, uniform
 from sejong.simulator.moment import DAY_S, Moment
 from sejong.simulator.places import Entity, number
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import THOUSANDFOLD, THOUSANDTH, DeviceRow, Measure, of
 from sejong.simulator.sky import clear_sky, cloud_factor, season
 
 CELL_S = 600
@@ -108,11 +108,13 @@ class PowerMeters(_Counted):
         period_s=120,
         step_s=60,
         measures=(
-            Measure("totalActivePower", of("power"), "WTT", digits=0, noise=25, wrong=(0.001, 0), spike=999_999),
-            Measure("totalActiveEnergyImport", of("imported"), "KWH", digits=2, low=0, wrong=(1000, 0)),
-            Measure("totalActiveEnergyExport", of("exported"), "KWH", optional=True, digits=2, low=0, wrong=(1000, 0)),
+            Measure("totalActivePower", of("power"), "WTT", digits=0, noise=25, wrong=THOUSANDTH, spike=999_999),
+            Measure("totalActiveEnergyImport", of("imported"), "KWH", digits=2, low=0, wrong=THOUSANDFOLD),
+            Measure(
+                "totalActiveEnergyExport", of("exported"), "KWH", optional=True, digits=2, low=0, wrong=THOUSANDFOLD
+            ),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)
@@ -165,10 +167,10 @@ class WaterMeters(_Counted):
         period_s=300,
         step_s=60,
         measures=(
-            Measure("waterConsumption", of("consumed"), "MTQ", digits=3, low=0, wrong=(1000, 0)),
+            Measure("waterConsumption", of("consumed"), "MTQ", digits=3, low=0, wrong=THOUSANDFOLD),
             Measure("flow", of("flow"), "L2", digits=1, noise=0.2, low=0, wrong=(0.06, 0), spike=6553.5),
         ),
-    )  # fmt: skip
+    )
 
     def _day_cells(self, day: int, offset: int) -> NDArray[np.float64]:
         cold = season(self.world.calendar.at(day * DAY_S - offset + DAY_S // 2))

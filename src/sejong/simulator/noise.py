@@ -39,7 +39,7 @@ class Microphones(Family):
             Measure("LAeq", of("mean_level"), "2N", digits=1, noise=0.8, low=25, high=140, spike=140.0),
             Measure("LAmax", of("peak_level"), "2N", digits=1, noise=2.0, low=25, high=140, spike=0.0),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)

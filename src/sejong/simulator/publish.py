@@ -37,7 +37,7 @@ GATEWAY_READINGS_S = 250.0
 """Readings a second of real time one gateway is thinned down to on a fast clock. Chosen: half of what a device key may
 send (`SEJONG_DEVICE_RATE`), so that changes fit in as well."""
 PACE_READINGS_S = 450.0
-"""Readings a second one gateway never sends more of; above it waits its turn. Chosen, just under `SEJONG_DEVICE_RATE`."""
+"""No gateway sends more readings a second; above it waits its turn. Chosen, just under `SEJONG_DEVICE_RATE`."""
 WAIT_FIRST_S, WAIT_LONGEST_S = 0.5, 20.0
 """Waiting before connecting again: first, and at most (doubling). Units: s. Chosen."""
 ANSWER_S = 5.0

@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 Column = Sequence[Any] | NDArray[Any]
 """One value per device of the family, in the order of its ids; None = this device does not measure that."""
 
+FAHRENHEIT, PERCENT = (1.8, 32.0), (100.0, 0.0)
+THOUSANDTH, THOUSANDFOLD = (0.001, 0.0), (1000.0, 0.0)
+METRES_A_SECOND, KILOMETRES_AN_HOUR = (1 / 3.6, 0.0), (3.6, 0.0)
+"""Usual mistakes in units, as (factor, summand) on the right value: °F for °C, % for a share, mg for µg."""
+
 
 class Measure(msgspec.Struct, frozen=True):
     """One attribute a device reports.
 
     `value` reads it from the family's present state; `unit` UN/CEFACT code; `digits` decimals sent (0 = whole number,
-    None = not a number); `noise` deviation of the instrument; `low`, `high` what the instrument can show;
-    `wrong` (factor, summand) that turns the right unit into the one a badly configured device sends;
-    `spike` what it shows when it fails for a moment; `optional` some devices do not measure it (not a number there). Numbers without `spike` and `wrong` do not fail that way.
+    None = not a number); `noise` deviation of the instrument; `low`, `high` what the instrument can show; `wrong`
+    (factor, summand) that turns the right unit into the one a badly configured device sends; `spike` what it shows
+    when it fails for a moment; `optional` some devices do not measure it (their value is not a number). What has no
+    `spike` or `wrong` does not fail that way.
     """
 
     attribute: str
@@ -42,8 +48,8 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `gateway` key it publishes with; `kind` entity type; `period_s` a device reports at least so often (thousands of
     devices, each at its own place in the period); `step_s` the state moves on so often; `alone` the device has a
-    connection of its own and does not share MQTT messages; `history` in the day of history before the first start every so manieth hour only; `on_change` reports a change
-    at once as well.
+    connection of its own and does not share MQTT messages; `history` in the day of history before the first start it
+    speaks every so manieth hour only; `on_change` it reports a change at once as well.
     """
 
     name: str

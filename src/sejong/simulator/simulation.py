@@ -162,11 +162,13 @@ class Simulation:
         for k, t in enumerate(range(first, int(end.timestamp()), step)):
             m = self._world.calendar.at(t)
             for sender in senders:
+                row = sender.family.row
+                state = self._world.calendar.at(t // row.step_s * row.step_s)
                 if k == 0:
-                    sender.family.begin(m)
+                    sender.family.begin(state)
                 else:
-                    sender.family.advance(m)
-                if k % sender.family.row.history == 0:
+                    sender.family.advance(state)
+                if k % row.history == 0:
                     yield sender.all(m)
 
 
@@ -271,5 +273,6 @@ def _without_nothing(o: dict[str, Any]) -> dict[str, Any]:
 def short_type(entity: Entity) -> str:
     """The entity's type as a short name, be it a name, a list of names or full IRIs."""
     kind = entity.get("type", "")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if isinstance(kind, list):
+        kind = kind[0] if kind else ""
     return str(kind).rsplit("/", 1)[-1].rsplit("#", 1)[-1]

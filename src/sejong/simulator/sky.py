@@ -26,7 +26,7 @@ DAY_SHAPE = DayCurve([
     -.50, -.61, -.70, -.79, -.87, -.93, -.98, -.82, -.48, -.08, .30, .61,
     .83, .95, 1.0, .98, .84, .58, .28, .05, -.10, -.22, -.32, -.41,
 ])  # fmt: skip
-"""Temperature through the day, -1 = coldest, 1 = warmest. Source: shape of the mean hours at Beijing (UCI 501), rounded."""
+"""Temperature through the day, -1 = coldest, 1 = warmest. Source: shape of the mean hours at Beijing (UCI 501)."""
 SPELL_C = 3.2
 """Deviation of warm and cold spells of some days. Units: °C. Chosen."""
 WET_SHARE = (0.035, 0.04, 0.05, 0.06, 0.06, 0.08, 0.14, 0.12, 0.07, 0.04, 0.05, 0.04)
@@ -185,7 +185,7 @@ def cloud_factor(cloud: float) -> float:
 
 
 LUX_PER_WATT = 115.0
-"""Daylight's luminous efficacy. Units: lm/W. Source: usual mean of global horizontal daylight (Littlefair 1988: 105-120)."""
+"""Daylight's luminous efficacy. Units: lm/W. Source: global horizontal daylight, 105 to 120 (Littlefair 1988)."""
 
 
 def twilight(height_deg: float) -> float:

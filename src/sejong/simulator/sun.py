@@ -12,7 +12,7 @@ from math import asin, atan2, cos, degrees, radians, sin
 import msgspec
 
 RISING_DEG = -0.833
-"""Height of the sun's centre when its upper edge shows. Units: degrees. Source: Meeus ch. 15 (refraction 34′, radius 16′)."""
+"""Height of the sun's centre when its upper edge shows. Units: degrees. Source: Meeus ch. 15 (34′ bent, 16′ disc)."""
 _J2000 = 946_728_000
 """Epoch second of J2000.0, 2000-01-01T12:00Z; the 64 s between UTC and dynamical time move the sun by 0.001°."""
 
@@ -48,7 +48,7 @@ def place(t: float) -> tuple[float, float]:
 def elevation_deg(t: float, lon: float, lat: float) -> float:
     """How high the sun stands above the horizon, in degrees (negative at night; without refraction).
 
-    >>> round(elevation_deg(1_795_316_400, 127.27, 36.49))  # Sejong, 2026-11-22 12:00 local time, near the day's highest
+    >>> round(elevation_deg(1_795_316_400, 127.27, 36.49))  # Sejong, 2026-11-22 12:00 local time
     33
     """
     declination, hour_angle = place(t)

@@ -17,7 +17,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Drift, Floats, keys_of, normal
 from sejong.simulator.moment import Moment
 from sejong.simulator.places import Entity, line, metres, number, targets, value
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import METRES_A_SECOND, PERCENT, DeviceRow, Measure, of
 
 BPR_ALPHA, TAXI_HOURS = 0.55, range(6, 24)
 """Strength of congestion, chosen for signalised streets (0.15 in BPR's for free roads); hours in which taxis measured
@@ -48,11 +48,19 @@ class Links(Family):
         step_s=60,
         history=4,
         measures=(
-            Measure("averageVehicleSpeed", of("speed"), "KMH", digits=1, noise=0.6,
-                low=0, high=130, wrong=(1 / 3.6, 0), spike=255.0,
+            Measure(
+                "averageVehicleSpeed",
+                of("speed"),
+                "KMH",
+                digits=1,
+                noise=0.6,
+                low=0,
+                high=130,
+                wrong=METRES_A_SECOND,
+                spike=255.0,
             ),
         ),
-    )  # fmt: skip
+    )
 
     @classmethod
     def chosen(cls, entity: Entity) -> bool:
@@ -108,9 +116,9 @@ class Loops(Links):
         measures=(
             *Links.row.measures,
             Measure("intensity", of("intensity"), digits=0, noise=12, low=0, high=9_000, spike=65_535),
-            Measure("occupancy", of("occupancy"), digits=3, noise=0.004, low=0, high=1, wrong=(100, 0), spike=9.999),
+            Measure("occupancy", of("occupancy"), digits=3, noise=0.004, low=0, high=1, wrong=PERCENT, spike=9.999),
         ),
-    )  # fmt: skip
+    )
 
     @classmethod
     def chosen(cls, entity: Entity) -> bool:

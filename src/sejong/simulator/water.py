@@ -11,7 +11,7 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Drift, Floats, normal, uniform
 from sejong.simulator.moment import Moment
 from sejong.simulator.places import Entity, value
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import FAHRENHEIT, THOUSANDFOLD, THOUSANDTH, DeviceRow, Measure, of
 from sejong.simulator.sky import YEAR_MEAN_C, YEAR_SWING_C, season
 
 MAINS_PH, RIVER_PH = 7.3, 7.8
@@ -42,11 +42,42 @@ class WaterProbes(Family):
         measures=(
             Measure("pH", of("ph"), "Q30", digits=2, noise=0.015, low=0, high=14, spike=14.0),
             Measure("turbidity", of("turbidity"), "NTU", digits=3, noise=0.004, low=0, high=1000, spike=1000.0),
-            Measure("residualChlorine", of("chlorine"), "M1", optional=True, digits=3, noise=0.006, low=0, high=5, wrong=(1000, 0), spike=5.0),
-            Measure("temperature", of("temperature"), "CEL", digits=1, noise=0.05, low=-5, high=50, wrong=(1.8, 32), spike=-99.9),
-            Measure("conductivity", of("conductivity"), "B21", digits=0, noise=0.8, low=0, high=20_000, wrong=(0.001, 0), spike=0.0),
+            Measure(
+                "residualChlorine",
+                of("chlorine"),
+                "M1",
+                optional=True,
+                digits=3,
+                noise=0.006,
+                low=0,
+                high=5,
+                wrong=THOUSANDFOLD,
+                spike=5.0,
+            ),
+            Measure(
+                "temperature",
+                of("temperature"),
+                "CEL",
+                digits=1,
+                noise=0.05,
+                low=-5,
+                high=50,
+                wrong=FAHRENHEIT,
+                spike=-99.9,
+            ),
+            Measure(
+                "conductivity",
+                of("conductivity"),
+                "G42",
+                digits=0,
+                noise=0.8,
+                low=0,
+                high=20_000,
+                wrong=THOUSANDTH,
+                spike=0.0,
+            ),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)

@@ -10,10 +10,10 @@ from sejong.simulator.family import City, Family, World
 from sejong.simulator.luck import Drift, normal
 from sejong.simulator.moment import Moment
 from sejong.simulator.places import Entity
-from sejong.simulator.rows import DeviceRow, Measure, of
+from sejong.simulator.rows import FAHRENHEIT, KILOMETRES_AN_HOUR, PERCENT, THOUSANDTH, DeviceRow, Measure, of
 
 SITE_C, SITE_WIND, SITE_RAIN = 0.5, 0.18, 0.35
-"""How much stations differ: deviation of the temperature, of the logarithm of wind, and of rain. Units: °C, 1, 1. Chosen."""
+"""How stations differ: deviation of temperature, of the logarithm of wind, and of rain. Units: °C, 1, 1. Chosen."""
 
 
 class WeatherStations(Family):
@@ -26,16 +26,48 @@ class WeatherStations(Family):
         period_s=60,
         step_s=60,
         measures=(
-            Measure("temperature", of("temperature"), "CEL", digits=1, noise=0.1, low=-40, high=60, wrong=(1.8, 32), spike=-99.9),
-            Measure("relativeHumidity", of("humidity"), digits=3, noise=0.005, low=0, high=1, wrong=(100, 0), spike=1.999),
-            Measure("windSpeed", of("wind"), "MTS", digits=1, noise=0.15, low=0, high=60, wrong=(3.6, 0), spike=99.9),
+            Measure(
+                "temperature",
+                of("temperature"),
+                "CEL",
+                digits=1,
+                noise=0.1,
+                low=-40,
+                high=60,
+                wrong=FAHRENHEIT,
+                spike=-99.9,
+            ),
+            Measure(
+                "relativeHumidity", of("humidity"), digits=3, noise=0.005, low=0, high=1, wrong=PERCENT, spike=1.999
+            ),
+            Measure(
+                "windSpeed",
+                of("wind"),
+                "MTS",
+                digits=1,
+                noise=0.15,
+                low=0,
+                high=60,
+                wrong=KILOMETRES_AN_HOUR,
+                spike=99.9,
+            ),
             Measure("windDirection", of("wind_from"), "DD", digits=0, noise=6, low=0, high=359),
             Measure("precipitation", of("rain"), "H67", digits=1, low=0, high=300, spike=-9.9),
-            Measure("atmosphericPressure", of("pressure"), "A97", digits=1, noise=0.1, low=800, high=1100, wrong=(0.1, 0), spike=0.0),
+            Measure(
+                "atmosphericPressure",
+                of("pressure"),
+                "A97",
+                digits=1,
+                noise=0.1,
+                low=800,
+                high=1100,
+                wrong=(0.1, 0),
+                spike=0.0,
+            ),
             Measure("solarRadiation", of("sunshine"), digits=0, noise=2, low=0, high=1600, spike=3276),
-            Measure("illuminance", of("light"), "LUX", digits=0, low=0, high=200_000, wrong=(0.001, 0)),
+            Measure("illuminance", of("light"), "LUX", digits=0, low=0, high=200_000, wrong=THOUSANDTH),
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, world: World, entities: Sequence[Entity], city: City) -> None:
         super().__init__(world, entities, city)

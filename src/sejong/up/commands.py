@@ -69,9 +69,18 @@ def run_city(options: Options, plan: Callable[[], Iterable[Iterable[Part | Runni
         return ALREADY_UP
     except CityError as error:
         progress.fail((error.message("ko"), error.message("en")))
-        progress.say(("`sejong doctor`가 무엇이 문제인지 살펴봅니다.", "`sejong doctor` looks for what is wrong."))
+        _advise(progress)
+        return FAILED
+    except OSError as error:
+        text = f"{error.filename or options.state}: {error.strerror}"
+        progress.fail((text, text))
+        _advise(progress)
         return FAILED
     return STOPPED
+
+
+def _advise(progress: Progress) -> None:
+    progress.say(("`sejong doctor`가 무엇이 문제인지 살펴봅니다.", "`sejong doctor` looks for what is wrong."))
 
 
 def _welcome(progress: Progress, options: Options) -> None:

@@ -169,13 +169,16 @@ class Engine(Protocol):
 
 
 class Hosted:
-    """An engine the city runs for itself, as a part."""
+    """An engine the city runs for itself, as a part. `wounded` says that only a restart will heal it."""
 
-    def __init__(self, name: str, label: Text, engine: Engine, grace: float) -> None:
+    def __init__(
+        self, name: str, label: Text, engine: Engine, grace: float, wounded: Callable[[], bool] | None = None
+    ) -> None:
         self.name = name
         self.label = label
         self.grace = grace
         self.engine = engine
+        self._wounded = wounded
 
     @property
     def log(self) -> Path:
@@ -190,6 +193,10 @@ class Hosted:
 
     def is_ready(self) -> bool:
         return self.engine.is_running
+
+    def is_wounded(self) -> bool:
+        """Whether it runs but no longer does its work."""
+        return self.is_running and self._wounded is not None and self._wounded()
 
     def ask_to_stop(self) -> None:
         """An engine is only asked when its turn comes: the programs still write to it."""

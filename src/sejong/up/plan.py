@@ -54,7 +54,7 @@ def city_plan(options: Options, environment: Mapping[str, str] = os.environ) -> 
     devices = shared
     if not environment.get("SEJONG_MQTT_URL"):
         broker = Broker(options.state, port=options.mqtt_port)
-        yield (Hosted("broker", ("MQTT 브로커", "MQTT broker"), broker, grace=1.0),)
+        yield (Hosted("broker", ("MQTT 브로커", "MQTT broker"), broker, grace=1.0, wounded=broker.is_wounded),)
         devices = {**shared, "SEJONG_MQTT_URL": broker.simulator.url(options.mqtt_port)}
         shared = {**shared, "SEJONG_MQTT_URL": broker.ingest.url(options.mqtt_port)}
     yield (_part("load", ("도시 자료", "city pack"), ("load", options.city), shared, once=True, seconds=600),)

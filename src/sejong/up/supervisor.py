@@ -17,7 +17,7 @@ import msgspec
 from sejong.kernel.clock import Clock, SystemClock
 from sejong.kernel.errors import CityError
 from sejong.kit.folder_lock import FolderLock, holder
-from sejong.up.parts import Part, Program, Running, trim_log
+from sejong.up.parts import Hosted, Part, Program, Running, trim_log
 from sejong.up.progress import Progress
 
 # Units: seconds. All stops together stay below STOP_SECONDS; the issue promises five.
@@ -26,9 +26,11 @@ BACK_OFF = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 CALM_SECONDS = 60.0
 STEADY_SECONDS = 2.0
 LOOK_EVERY = 0.2
-CARE_EVERY = 20.0
+CARE_EVERY = 5.0
 # Units: bytes. Below this the person is warned that the disk is filling up.
 FREE_BYTES_WARNING = 500 * 1000**2
+# Units: bytes. With this much room again, a part that could not write is started anew.
+FREE_BYTES_AGAIN = 50 * 1000**2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -129,7 +131,10 @@ class Supervisor:
 
         `stages` may be a generator: each stage is asked for when the one before it is ready.
         """
-        (self.state / "up.json").write_bytes(msgspec.json.encode(self.notice))
+        try:
+            (self.state / "up.json").write_bytes(msgspec.json.encode(self.notice))
+        except OSError as error:
+            raise StateUnusable(state=self.state, why=error.strerror) from error
         with self._stoppable():
             for stage in stages:
                 started = [self._begin(part) for part in stage]
@@ -238,6 +243,9 @@ class Supervisor:
                 )
             )
         self._warned_of_disk = free < FREE_BYTES_WARNING
+        for part in self._parts:
+            if isinstance(part, Hosted) and free > FREE_BYTES_AGAIN and part.is_wounded():
+                part.stop(part.grace)  # and _look_after starts it again
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ from sejong.hub.ngsi.change import (
 from sejong.hub.ngsi.context import CORE
 from sejong.hub.ngsi.entity import Mode, expand_attribute, expand_entity, expand_fragment
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
-from sejong.hub.ngsi.members import DEFAULT_CONTEXT, LOCATION, NULL, SCOPE
+from sejong.hub.ngsi.members import DEFAULT_CONTEXT, NULL, SCOPE
 
 T0 = "2026-11-22T10:00:00.000000Z"
 T1 = "2026-11-22T11:00:00.000000Z"
@@ -72,17 +72,32 @@ def replaced(old: dict[str, Any], body: Any, name: str = "a") -> Change:
     return replace_attr(old, *expand_attribute(body, name, CORE, now=T1, mode="replace"), T1)
 
 
-# --- create, replace, delete --------------------------------------------------------------------------------------------
+# --- create, replace, delete -----------------------------------------------------------------------------------------
 
 
 def test_create_sets_times_everywhere_and_tells_history() -> None:
-    new = expand_entity({"id": URI, "type": "Thing", "scope": "/a", "a": {"value": 1, "s": 2}, "b": [{"value": 1}, {"value": 2, "datasetId": GPS}]}, CORE, now=T0)
+    new = expand_entity(
+        {
+            "id": URI,
+            "type": "Thing",
+            "scope": "/a",
+            "a": {"value": 1, "s": 2},
+            "b": [{"value": 1}, {"value": 2, "datasetId": GPS}],
+        },
+        CORE,
+        now=T0,
+    )
     change = create(new, T0)
     assert change.entity is not None
     assert (change.entity["createdAt"], change.entity["modifiedAt"]) == (T0, T0)
     a = one(change)
     assert (a["createdAt"], a["modifiedAt"], a[D + "s"][0]["createdAt"], a[D + "s"][0]["modifiedAt"]) == (T0,) * 4
-    assert told(change) == [("a", None, CREATED), ("b", None, CREATED), ("b", GPS, CREATED), ("scope", None, CREATED)]
+    assert told(change) == [
+        ("a", None, CREATED),
+        ("b", None, CREATED),
+        ("b", GPS, CREATED),
+        ("scope", None, CREATED),
+    ]
     assert change.ops[0][2] is a
     assert change.updated == [D + "a", D + "b"]
     assert "createdAt" not in new
@@ -107,7 +122,13 @@ def test_replace_keeps_creation_and_buries_what_is_gone() -> None:
     assert D + "c" not in change.entity
     a = one(change)
     assert (a["type"], a["createdAt"], a["modifiedAt"]) == ("Relationship", T0, T1)
-    assert told(change) == [("a", None, UPDATED), ("b", None, UPDATED), ("b", GPS, DELETED), ("c", None, DELETED), ("scope", None, DELETED)]
+    assert told(change) == [
+        ("a", None, UPDATED),
+        ("b", None, UPDATED),
+        ("b", GPS, DELETED),
+        ("c", None, DELETED),
+        ("scope", None, DELETED),
+    ]
 
 
 def test_replace_without_types_keeps_them_and_may_change_the_scope() -> None:
@@ -126,31 +147,56 @@ def test_delete_entity_buries_every_instance() -> None:
     old = stored(scope="/a", a=1, l={"languageMap": {"ko": "가"}}, r={"object": URI, "datasetId": GPS})
     change = delete_entity(old, T1)
     assert change.entity is None
-    assert told(change) == [("a", None, DELETED), ("l", None, DELETED), ("r", GPS, DELETED), ("scope", None, DELETED)]
+    assert told(change) == [
+        ("a", None, DELETED),
+        ("l", None, DELETED),
+        ("r", GPS, DELETED),
+        ("scope", None, DELETED),
+    ]
     stones = [instance for *_, instance, _ in change.ops]
-    assert stones[0] == {"type": "Property", "value": NULL, "createdAt": T0, "modifiedAt": T1, "deletedAt": T1}
+    assert stones[0] == {
+        "type": "Property",
+        "value": NULL,
+        "createdAt": T0,
+        "modifiedAt": T1,
+        "deletedAt": T1,
+    }
     assert stones[1]["languageMap"] == {"@none": NULL}
     assert (stones[2]["object"], stones[2]["datasetId"]) == (NULL, GPS)
 
 
-# --- append and update --------------------------------------------------------------------------------------------------
+# --- append and update -----------------------------------------------------------------------------------------------
 
 
 def test_append_overwrites_and_adds_by_dataset() -> None:
     old = stored(a={"value": 1, "unitCode": "C62"})
-    change = append_attrs(old, fragment("append", a=[{"value": 2}, {"value": 3, "datasetId": GPS}], b=1, type="Extra", scope="/x"), T1)
+    change = append_attrs(
+        old,
+        fragment("append", a=[{"value": 2}, {"value": 3, "datasetId": GPS}], b=1, type="Extra", scope="/x"),
+        T1,
+    )
     assert change.entity is not None
     default, gps = change.entity[D + "a"]
     assert default == {"type": "Property", "value": 2, "createdAt": T0, "modifiedAt": T1}
     assert gps == {"type": "Property", "value": 3, "datasetId": GPS, "createdAt": T1, "modifiedAt": T1}
     assert change.entity["type"] == [D + "Thing", D + "Extra"]
     assert change.entity["scope"] == ["/x"]
-    assert told(change) == [("a", None, UPDATED), ("a", GPS, CREATED), ("b", None, CREATED), ("scope", None, CREATED)]
+    assert told(change) == [
+        ("a", None, UPDATED),
+        ("a", GPS, CREATED),
+        ("b", None, CREATED),
+        ("scope", None, CREATED),
+    ]
 
 
 def test_append_without_overwriting() -> None:
     old = stored(a={"value": 1, "datasetId": GPS}, scope="/a")
-    change = append_attrs(old, fragment("append", a=[{"value": 2}, {"value": 3, "datasetId": GPS}], scope=["/a", "/b"]), T1, no_overwrite=True)
+    change = append_attrs(
+        old,
+        fragment("append", a=[{"value": 2}, {"value": 3, "datasetId": GPS}], scope=["/a", "/b"]),
+        T1,
+        no_overwrite=True,
+    )
     assert change.entity is not None
     assert [instance["value"] for instance in change.entity[D + "a"]] == [2, 1]
     assert [name for name, _ in change.not_updated] == [D + "a"]
@@ -183,7 +229,10 @@ def test_update_strips_nulled_members_and_may_change_the_kind() -> None:
     assert one(change) == {"type": "Relationship", "object": URI, "createdAt": T0, "modifiedAt": T1}
 
 
-@pytest.mark.parametrize("null", [NULL, {"type": "Property", "value": NULL}, {"type": "LanguageProperty", "languageMap": {"@none": NULL}}])
+@pytest.mark.parametrize(
+    "null",
+    [NULL, {"type": "Property", "value": NULL}, {"type": "LanguageProperty", "languageMap": {"@none": NULL}}],
+)
 def test_update_with_null_removes_that_instance_only(null: Any) -> None:
     old = stored(a=[{"value": 1}, {"value": 2, "datasetId": GPS}])
     change = update_attrs(old, fragment("update", a=null), T1)
@@ -217,7 +266,7 @@ def test_expiry_of_the_entity_is_set_and_lifted() -> None:
     assert "expiresAt" not in (lifted or {})
 
 
-# --- partial update, replace and delete of one attribute ------------------------------------------------------------------
+# --- partial update, replace and delete of one attribute -------------------------------------------------------------
 
 
 def test_partial_update_overwrites_members_only() -> None:
@@ -290,7 +339,12 @@ def test_partial_update_of_what_is_not_there(body: Any) -> None:
 
 def test_replace_attribute() -> None:
     old = stored(a={"value": 1, "unitCode": "C62", "s": 1})
-    assert one(replaced(old, {"object": URI})) == {"type": "Relationship", "object": URI, "createdAt": T0, "modifiedAt": T1}
+    assert one(replaced(old, {"object": URI})) == {
+        "type": "Relationship",
+        "object": URI,
+        "createdAt": T0,
+        "modifiedAt": T1,
+    }
     json = {"json": {"x": NULL, "y": None}}
     assert one(replaced(old, json))["json"] == json["json"]
     for body in ({"value": 1, "datasetId": GPS},):
@@ -305,15 +359,15 @@ def test_delete_attribute() -> None:
     assert one(delete_attr(old, D + "a", T1, dataset_id=GPS))["value"] == 1
     assert D + "a" not in (delete_attr(old, D + "a", T1, delete_all=True).entity or {})
     assert "scope" not in (delete_attr(old, SCOPE, T1).entity or {})
-    for missing in ({"dataset_id": "urn:x:other"}, {}):
+    for missing in ("urn:x:other", None):
         with pytest.raises(ResourceNotFound):
-            delete_attr(stored(a={"value": 1, "datasetId": GPS}), D + "a", T1, **missing)
+            delete_attr(stored(a={"value": 1, "datasetId": GPS}), D + "a", T1, dataset_id=missing)
     for name in (D + "b", SCOPE):
         with pytest.raises(ResourceNotFound):
             delete_attr(stored(a=1), name, T1, delete_all=True)
 
 
-# --- merge ---------------------------------------------------------------------------------------------------------------
+# --- merge -----------------------------------------------------------------------------------------------------------
 
 
 def test_merge_goes_into_members_sub_attributes_and_values() -> None:
@@ -332,18 +386,47 @@ def test_merge_goes_into_members_sub_attributes_and_values() -> None:
 
 
 def test_merge_removes_by_null_at_every_level() -> None:
-    old = stored(a={"value": 1, "unitCode": "C62", "s": 1}, b=1, c=[{"value": 1}, {"value": 2, "datasetId": GPS}], scope="/a")
-    change = merge(old, fragment("merge", a={"unitCode": NULL, "s": NULL}, b=NULL, c={"value": NULL, "datasetId": GPS}, scope=NULL, never=NULL), T1)
+    old = stored(
+        a={"value": 1, "unitCode": "C62", "s": 1},
+        b=1,
+        c=[{"value": 1}, {"value": 2, "datasetId": GPS}],
+        scope="/a",
+    )
+    change = merge(
+        old,
+        fragment(
+            "merge",
+            a={"unitCode": NULL, "s": NULL},
+            b=NULL,
+            c={"value": NULL, "datasetId": GPS},
+            scope=NULL,
+            never=NULL,
+        ),
+        T1,
+    )
     assert change.entity is not None
     assert change.entity[D + "a"] == [{"type": "Property", "value": 1, "createdAt": T0, "modifiedAt": T1}]
     assert D + "b" not in change.entity
     assert [instance["value"] for instance in change.entity[D + "c"]] == [1]
-    assert told(change) == [("a", None, UPDATED), ("b", None, DELETED), ("c", GPS, DELETED), ("scope", None, DELETED)]
+    assert told(change) == [
+        ("a", None, UPDATED),
+        ("b", None, DELETED),
+        ("c", GPS, DELETED),
+        ("scope", None, DELETED),
+    ]
     assert change.not_updated == []
 
 
 def test_merge_appends_what_is_absent_without_leaving_nulls() -> None:
-    change = merge(stored(), fragment("merge", a={"value": {"x": NULL, "y": {"z": NULL}}, "unitCode": NULL, "s": {"value": 1, "t": NULL}}, type="Extra"), T1)
+    change = merge(
+        stored(),
+        fragment(
+            "merge",
+            a={"value": {"x": NULL, "y": {"z": NULL}}, "unitCode": NULL, "s": {"value": 1, "t": NULL}},
+            type="Extra",
+        ),
+        T1,
+    )
     assert one(change) == {
         "type": "Property",
         "value": {"y": {}},
@@ -386,8 +469,14 @@ def test_merge_cannot_change_the_kind(old: Any, patch: Any) -> None:
 
 def test_merge_language_maps() -> None:
     old = stored(a={"languageMap": {"ko": "세종", "en": "Sejong"}})
-    assert one(merge(old, fragment("merge", a={"languageMap": {"en": NULL, "fr": "Séjong"}}), T1))["languageMap"] == {"ko": "세종", "fr": "Séjong"}
-    assert one(merge(old, fragment("merge", a="Sejong City"), T1, lang="en"))["languageMap"] == {"ko": "세종", "en": "Sejong City"}
+    assert one(merge(old, fragment("merge", a={"languageMap": {"en": NULL, "fr": "Séjong"}}), T1))["languageMap"] == {
+        "ko": "세종",
+        "fr": "Séjong",
+    }
+    assert one(merge(old, fragment("merge", a="Sejong City"), T1, lang="en"))["languageMap"] == {
+        "ko": "세종",
+        "en": "Sejong City",
+    }
     typed = {"type": "Property", "value": "Sejong City"}
     assert one(merge(old, fragment("merge", a=typed), T1, lang="en"))["languageMap"]["en"] == "Sejong City"
     emptied = merge(old, fragment("merge", a={"languageMap": {"en": NULL, "ko": NULL}}), T1)
@@ -395,8 +484,25 @@ def test_merge_language_maps() -> None:
 
 
 def test_merge_simplified_keeps_the_stored_kind() -> None:
-    old = stored(r={"object": URI}, l={"valueList": [1]}, rl={"objectList": [URI]}, g=POINT, p="x", lm={"languageMap": {"ko": "가"}}, v={"vocab": "x"})
-    body = {"r": ["urn:x:1", "urn:x:2"], "l": [3], "rl": ["urn:x:3"], "g": {"type": "Point", "coordinates": [1, 2]}, "p": "urn:x:1", "lm": {"languageMap": {"en": "a"}}, "v": {"vocab": "y"}, "new": "urn:x:9"}
+    old = stored(
+        r={"object": URI},
+        l={"valueList": [1]},
+        rl={"objectList": [URI]},
+        g=POINT,
+        p="x",
+        lm={"languageMap": {"ko": "가"}},
+        v={"vocab": "x"},
+    )
+    body = {
+        "r": ["urn:x:1", "urn:x:2"],
+        "l": [3],
+        "rl": ["urn:x:3"],
+        "g": {"type": "Point", "coordinates": [1, 2]},
+        "p": "urn:x:1",
+        "lm": {"languageMap": {"en": "a"}},
+        "v": {"vocab": "y"},
+        "new": "urn:x:9",
+    }
     change = merge(old, fragment("merge", **body), T1, simplified=True)
     assert one(change, "r")["object"] == ["urn:x:1", "urn:x:2"]
     assert one(change, "l")["valueList"] == [3]
@@ -411,8 +517,18 @@ def test_merge_simplified_keeps_the_stored_kind() -> None:
 
 
 def test_merge_with_a_common_observation_time() -> None:
-    old = stored(a={"value": 1, "observedAt": OBSERVED, "s": {"value": 1, "observedAt": OBSERVED}}, b=1, c={"value": 1, "observedAt": OBSERVED}, d={"value": 1, "observedAt": OBSERVED})
-    change = merge(old, fragment("merge", a={"value": 2, "s": 2}, b=2, c={"value": 2, "observedAt": T1}, n=1), T2, observed_at=T2)
+    old = stored(
+        a={"value": 1, "observedAt": OBSERVED, "s": {"value": 1, "observedAt": OBSERVED}},
+        b=1,
+        c={"value": 1, "observedAt": OBSERVED},
+        d={"value": 1, "observedAt": OBSERVED},
+    )
+    change = merge(
+        old,
+        fragment("merge", a={"value": 2, "s": 2}, b=2, c={"value": 2, "observedAt": T1}, n=1),
+        T2,
+        observed_at=T2,
+    )
     assert one(change)["observedAt"] == T2
     assert one(change)[D + "s"][0]["observedAt"] == T2
     assert "observedAt" not in one(change, "b")
@@ -424,7 +540,11 @@ def test_merge_with_a_common_observation_time() -> None:
 def test_merge_into_geometries() -> None:
     old = stored(location={"value": {**POINT, "bbox": [127, 36, 128, 37]}})
     moved = merge(old, fragment("merge", location={"value": {"coordinates": [1, 2]}}), T1)
-    assert one(moved, "location")["value"] == {"type": "Point", "coordinates": [1, 2], "bbox": [127, 36, 128, 37]}
+    assert one(moved, "location")["value"] == {
+        "type": "Point",
+        "coordinates": [1, 2],
+        "bbox": [127, 36, 128, 37],
+    }
     line = {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}
     assert one(merge(old, fragment("merge", location=line), T1), "location")["value"] == line
     with pytest.raises(BadRequestData, match="coordinates"):
@@ -440,7 +560,7 @@ def test_merging_a_scope_overwrites_it_and_the_same_scope_is_no_change() -> None
     assert merge(old, fragment("merge", scope="/a"), T1).entity is old
 
 
-# --- batch, purge, expiry -------------------------------------------------------------------------------------------------
+# --- batch, purge, expiry --------------------------------------------------------------------------------------------
 
 
 def test_upserts() -> None:
@@ -457,7 +577,10 @@ def test_upserts() -> None:
 
 def test_purge() -> None:
     old = stored(a=[{"value": 1}, {"value": 2, "datasetId": GPS}], b=1, scope="/a")
-    assert told(purge_attrs(old, T1, drop=frozenset({D + "a"}))) == [("a", None, DELETED), ("a", GPS, DELETED)]
+    assert told(purge_attrs(old, T1, drop=frozenset({D + "a"}))) == [
+        ("a", None, DELETED),
+        ("a", GPS, DELETED),
+    ]
     kept = purge_attrs(old, T1, keep=frozenset({D + "b"})).entity or {}
     assert D + "b" in kept
     assert D + "a" not in kept
@@ -467,7 +590,11 @@ def test_purge() -> None:
 
 
 def test_expired_things_are_absent() -> None:
-    old = stored(a={"value": 1, "expiresAt": T1}, b=[{"value": 1, "expiresAt": T1}, {"value": 2, "datasetId": GPS}], c={"value": 1, "s": {"value": 1, "expiresAt": T1}})
+    old = stored(
+        a={"value": 1, "expiresAt": T1},
+        b=[{"value": 1, "expiresAt": T1}, {"value": 2, "datasetId": GPS}],
+        c={"value": 1, "s": {"value": 1, "expiresAt": T1}},
+    )
     assert live(old, T1) is old
     left = live(old, T2)
     assert left is not None
@@ -486,18 +613,31 @@ def test_expired_things_are_absent() -> None:
 
 def test_earliest_expiry() -> None:
     assert earliest_expiry(stored(a=1)) is None
-    old = stored(expiresAt="2026-12-01T00:00:00Z", a={"value": 1, "s": {"value": 1, "expiresAt": "2026-11-30T00:00:00Z"}})
+    old = stored(
+        expiresAt="2026-12-01T00:00:00Z",
+        a={"value": 1, "s": {"value": 1, "expiresAt": "2026-11-30T00:00:00Z"}},
+    )
     assert earliest_expiry(old) == "2026-11-30T00:00:00.000000Z"
 
 
-# --- laws -----------------------------------------------------------------------------------------------------------------
+# --- laws ------------------------------------------------------------------------------------------------------------
 
 LAW = settings(max_examples=40, deadline=None)
 PLAIN = st.booleans() | st.integers(-3, 3) | st.sampled_from(["x", "urn:x:1", "가"])
-VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3), max_leaves=6)
-PATCHES = st.recursive(PLAIN | st.just(NULL), lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=3), max_leaves=6)
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),
+    max_leaves=6,
+)
+PATCHES = st.recursive(
+    PLAIN | st.just(NULL),
+    lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),
+    max_leaves=6,
+)
 META = st.fixed_dictionaries({}, optional={"observedAt": st.sampled_from([T0, OBSERVED]), "unitCode": st.just("C62")})
-NULLABLE = st.fixed_dictionaries({}, optional={"observedAt": st.sampled_from([T0, NULL]), "unitCode": st.sampled_from(["GQ", NULL])})
+NULLABLE = st.fixed_dictionaries(
+    {}, optional={"observedAt": st.sampled_from([T0, NULL]), "unitCode": st.sampled_from(["GQ", NULL])}
+)
 
 
 def _instances(values: st.SearchStrategy[Any], meta: st.SearchStrategy[Any], depth: int = 1) -> st.SearchStrategy[Any]:
@@ -509,7 +649,9 @@ def _instances(values: st.SearchStrategy[Any], meta: st.SearchStrategy[Any], dep
     return single | pair
 
 
-def _bodies(values: st.SearchStrategy[Any], meta: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[dict[str, Any]]:
+def _bodies(
+    values: st.SearchStrategy[Any], meta: st.SearchStrategy[Any], least: int = 0
+) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from("abc"), _instances(values, meta), min_size=least, max_size=3)
 
 
@@ -566,11 +708,20 @@ def test_append_without_overwriting_never_touches_what_is_there(body: dict[str, 
             assert result[name] == old[name]
     assert all(op == CREATED for *_, op in change.ops)
     refused = {name for name, _ in change.not_updated}
-    assert refused == {name for name, parts in fragment("append", **more).items() for part in parts if any(part.get("datasetId") == one.get("datasetId") for one in old.get(name, []))}
+    assert refused == {
+        name
+        for name, parts in fragment("append", **more).items()
+        for part in parts
+        if any(part.get("datasetId") == one.get("datasetId") for one in old.get(name, []))
+    }
 
 
 @LAW
-@given(_bodies(VALUES, META), _bodies(VALUES, META, 1), st.sampled_from([append_attrs, update_attrs, replace_entity]))
+@given(
+    _bodies(VALUES, META),
+    _bodies(VALUES, META, 1),
+    st.sampled_from([append_attrs, update_attrs, replace_entity]),
+)
 def test_history_tells_exactly_the_difference(body: dict[str, Any], more: dict[str, Any], operation: Any) -> None:
     old = stored(**body)
     before = copy.deepcopy(old)
@@ -583,7 +734,12 @@ def test_history_tells_exactly_the_difference(body: dict[str, Any], more: dict[s
             del state[name, dataset]
         else:
             state[name, dataset] = instance
-    result = {(name, one.get("datasetId")): one for name, parts in (change.entity or {}).items() if ":" in name for one in parts}
+    result = {
+        (name, one.get("datasetId")): one
+        for name, parts in (change.entity or {}).items()
+        if ":" in name
+        for one in parts
+    }
     assert state == result
     for name, parts in (change.entity or {}).items():
         if ":" in name:

@@ -68,7 +68,11 @@ def test_missing_document_names_the_url_and_then_compiles() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_core_has_the_last_word_wherever_it_stands(order: int) -> None:
-    mine = {"Property": "https://evil.example/P", "location": "https://evil.example/l", "id": "https://evil.example/i"}
+    mine = {
+        "Property": "https://evil.example/P",
+        "location": "https://evil.example/l",
+        "id": "https://evil.example/i",
+    }
     ctx = compile_context([mine, CORE_URL][::order], {})
     assert ctx.expand("Property") == NGSILD + "Property"
     assert ctx.expand("location") == NGSILD + "location"
@@ -100,7 +104,12 @@ def test_a_prefix_never_swallows_an_absolute_iri() -> None:
 
 def test_shortest_term_wins_and_default_names_step_aside() -> None:
     ctx = compile_context(
-        {"longer": "https://x.example/a", "ab": "https://x.example/a", "aa": "https://x.example/a", "speed": "https://x.example/s"},
+        {
+            "longer": "https://x.example/a",
+            "ab": "https://x.example/a",
+            "aa": "https://x.example/a",
+            "speed": "https://x.example/s",
+        },
         {},
     )
     assert ctx.compact("https://x.example/a") == "aa"
@@ -112,7 +121,10 @@ def test_shortest_term_wins_and_default_names_step_aside() -> None:
 
 
 def test_later_definitions_override_and_null_takes_back() -> None:
-    ctx = compile_context([{"a": "https://x.example/1", "b": "https://x.example/b"}, {"a": "https://x.example/2", "b": None}], {})
+    ctx = compile_context(
+        [{"a": "https://x.example/1", "b": "https://x.example/b"}, {"a": "https://x.example/2", "b": None}],
+        {},
+    )
     assert ctx.expand("a") == "https://x.example/2"
     assert ctx.expand("b") == DEFAULT_CONTEXT + "b"
     assert compile_context([{"a": "https://x.example/1"}, None], {}).expand("a") == DEFAULT_CONTEXT + "a"
@@ -120,7 +132,10 @@ def test_later_definitions_override_and_null_takes_back() -> None:
 
 def test_nested_arrays_and_relative_includes() -> None:
     documents = {
-        CITY: {"@context": [[["parts/one.jsonld"]], {"c": "https://x.example/c"}], "note": "other members do not matter"},
+        CITY: {
+            "@context": [[["parts/one.jsonld"]], {"c": "https://x.example/c"}],
+            "note": "other members do not matter",
+        },
         "https://city.example/parts/one.jsonld": {"@context": {"d": "https://x.example/d"}},
     }
     ctx = compile_context([[CITY], CITY], documents)
@@ -206,7 +221,24 @@ def test_good_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "my attr", "9lives", "_x", "a.b", "a-b", "a/b", "@id", "a:", ":a", "_:b", "x:a b", "speed\n", "a<b>:c", "😀"]
+    "name",
+    [
+        "",
+        "my attr",
+        "9lives",
+        "_x",
+        "a.b",
+        "a-b",
+        "a/b",
+        "@id",
+        "a:",
+        ":a",
+        "_:b",
+        "x:a b",
+        "speed\n",
+        "a<b>:c",
+        "😀",
+    ],
 )
 def test_bad_names(name: str) -> None:
     with pytest.raises(BadRequestData):
@@ -226,9 +258,11 @@ def test_memos_are_bounded() -> None:
     assert len(ctx.expand.__self__) < 21_000  # type: ignore[attr-defined]
 
 
-# --- laws ---------------------------------------------------------------------------------------------------------------
+# --- laws ------------------------------------------------------------------------------------------------------------
 
-TERMS = st.from_regex(r"[a-zA-Z가-힣][a-zA-Z0-9_가-힣]{0,8}", fullmatch=True).filter(lambda term: term not in ("id", "type"))
+TERMS = st.from_regex(r"[a-zA-Z가-힣][a-zA-Z0-9_가-힣]{0,8}", fullmatch=True).filter(
+    lambda term: term not in ("id", "type")
+)
 PREFIXES = {"p0": "https://p0.example/", "p1": "https://p1.example/ns#", "p2": "urn:p2:"}
 TARGETS = st.one_of(
     TERMS.map(lambda name: f"https://x.example/{name}"),
@@ -262,9 +296,18 @@ def _by_pyld(user: dict[str, Any], name: str) -> str:
 @given(FLAT, st.data())
 def test_expansion_agrees_with_the_reference_implementation(user: dict[str, Any], data: st.DataObject) -> None:
     ctx = compile_context(user, {})
-    names = [*(key for key in user if key[0] != "@" and key not in PREFIXES), "p0:x", "p1:x", "unknownName", "https://abs.example/x"]
+    names = [
+        *(key for key in user if key[0] != "@" and key not in PREFIXES),
+        "p0:x",
+        "p1:x",
+        "unknownName",
+        "https://abs.example/x",
+    ]
     name = data.draw(st.sampled_from(names))
-    user = {"@vocab": DEFAULT_CONTEXT, **user}  # without it pyld has no vocabulary yet when it reads the user's terms
+    user = {
+        "@vocab": DEFAULT_CONTEXT,
+        **user,
+    }  # without it pyld has no vocabulary yet when it reads the user's terms
     assert ctx.expand(name) == _by_pyld(user, name)
 
 

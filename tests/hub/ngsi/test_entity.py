@@ -107,17 +107,41 @@ def test_refused_entities_name_the_place(body: Any, path: str) -> None:
     [
         # normalized
         ({"type": "Property", "value": 5}, {"type": "Property", "value": 5}),
-        ({"type": "Property", "value": False, "unitCode": "C62"}, {"type": "Property", "value": False, "unitCode": "C62"}),
+        (
+            {"type": "Property", "value": False, "unitCode": "C62"},
+            {"type": "Property", "value": False, "unitCode": "C62"},
+        ),
         ({"type": "GeoProperty", "value": POINT}, {"type": "GeoProperty", "value": POINT}),
         ({"type": "Relationship", "object": URI}, {"type": "Relationship", "object": URI}),
-        ({"type": "Relationship", "object": [URI], "objectType": "T"}, {"type": "Relationship", "object": [URI], "objectType": D + "T"}),
-        ({"type": "Relationship", "object": URI, "objectType": ["T", "U"]}, {"type": "Relationship", "object": URI, "objectType": [D + "T", D + "U"]}),
-        ({"type": "LanguageProperty", "languageMap": {"ko": "세종", "@none": ["a", "b"]}}, {"type": "LanguageProperty", "languageMap": {"ko": "세종", "@none": ["a", "b"]}}),
-        ({"type": "VocabProperty", "vocab": "non-commercial"}, {"type": "VocabProperty", "vocab": D + "non-commercial"}),
-        ({"type": "VocabProperty", "vocab": ["x", "https://x.example/y"]}, {"type": "VocabProperty", "vocab": [D + "x", "https://x.example/y"]}),
-        ({"type": "JsonProperty", "json": {"value": None, "type": NULL}}, {"type": "JsonProperty", "json": {"value": None, "type": NULL}}),
+        (
+            {"type": "Relationship", "object": [URI], "objectType": "T"},
+            {"type": "Relationship", "object": [URI], "objectType": D + "T"},
+        ),
+        (
+            {"type": "Relationship", "object": URI, "objectType": ["T", "U"]},
+            {"type": "Relationship", "object": URI, "objectType": [D + "T", D + "U"]},
+        ),
+        (
+            {"type": "LanguageProperty", "languageMap": {"ko": "세종", "@none": ["a", "b"]}},
+            {"type": "LanguageProperty", "languageMap": {"ko": "세종", "@none": ["a", "b"]}},
+        ),
+        (
+            {"type": "VocabProperty", "vocab": "non-commercial"},
+            {"type": "VocabProperty", "vocab": D + "non-commercial"},
+        ),
+        (
+            {"type": "VocabProperty", "vocab": ["x", "https://x.example/y"]},
+            {"type": "VocabProperty", "vocab": [D + "x", "https://x.example/y"]},
+        ),
+        (
+            {"type": "JsonProperty", "json": {"value": None, "type": NULL}},
+            {"type": "JsonProperty", "json": {"value": None, "type": NULL}},
+        ),
         ({"type": "ListProperty", "valueList": []}, {"type": "ListProperty", "valueList": []}),
-        ({"type": "ListRelationship", "objectList": [URI, {"object": URI}]}, {"type": "ListRelationship", "objectList": [{"object": URI}, {"object": URI}]}),
+        (
+            {"type": "ListRelationship", "objectList": [URI, {"object": URI}]},
+            {"type": "ListRelationship", "objectList": [{"object": URI}, {"object": URI}]},
+        ),
         # concise
         ({"value": 5, "observedAt": THEN}, {"type": "Property", "value": 5, "observedAt": THEN}),
         ({"value": POINT}, {"type": "GeoProperty", "value": POINT}),
@@ -137,13 +161,25 @@ def test_refused_entities_name_the_place(body: Any, path: str) -> None:
         (POINT, {"type": "GeoProperty", "value": POINT}),
         ({"street": "한누리대로", "no": 2130}, {"type": "Property", "value": {"street": "한누리대로", "no": 2130}}),
         # ignored and normalised members
-        ({"type": "Property", "value": 1, "createdAt": "x", "modifiedAt": 1, "deletedAt": None, "instanceId": 5}, {"type": "Property", "value": 1}),
+        (
+            {"type": "Property", "value": 1, "createdAt": "x", "modifiedAt": 1, "deletedAt": None, "instanceId": 5},
+            {"type": "Property", "value": 1},
+        ),
         ({"type": "Property", "value": 1, "datasetId": "@none"}, {"type": "Property", "value": 1}),
-        ({"type": "Property", "value": 1, "valueType": "xsd:double"}, {"type": "Property", "value": 1, "valueType": "xsd:double"}),
-        ({"type": "LanguageProperty", "languageMap": {"en": "x"}, "valueType": "langString"}, {"type": "LanguageProperty", "languageMap": {"en": "x"}, "valueType": D + "langString"}),
-        ({"type": "GeoProperty", "value": '{"type":"Point","coordinates":[1,2]}'}, {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1, 2]}}),
+        (
+            {"type": "Property", "value": 1, "valueType": "xsd:double"},
+            {"type": "Property", "value": 1, "valueType": "xsd:double"},
+        ),
+        (
+            {"type": "LanguageProperty", "languageMap": {"en": "x"}, "valueType": "langString"},
+            {"type": "LanguageProperty", "languageMap": {"en": "x"}, "valueType": D + "langString"},
+        ),
+        (
+            {"type": "GeoProperty", "value": '{"type":"Point","coordinates":[1,2]}'},
+            {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1, 2]}},
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_kind_in_every_representation(given: Any, kept: Any) -> None:
     assert attribute(given) == [kept]
 
@@ -161,7 +197,13 @@ def test_sub_attributes_at_any_depth() -> None:
 
 
 def test_several_instances_default_first() -> None:
-    found = attribute([{"value": 1, "datasetId": "urn:x:gps"}, {"type": "Property", "value": 2}, {"value": 3, "datasetId": "urn:x:b"}])
+    found = attribute(
+        [
+            {"value": 1, "datasetId": "urn:x:gps"},
+            {"type": "Property", "value": 2},
+            {"value": 3, "datasetId": "urn:x:b"},
+        ]
+    )
     assert [one.get("datasetId") for one in found] == [None, "urn:x:gps", "urn:x:b"]
 
 
@@ -248,7 +290,7 @@ def test_an_object_with_a_dataset_of_its_own_is_a_value() -> None:
         ([{"value": 1, "observedAt": "x"}], "a[0].observedAt"),
         ({"dataset": {"urn:x:1": None}}, "a.urn:x:1"),
     ],
-)  # fmt: skip
+)
 def test_refused_attributes_name_the_place(value: Any, path: str) -> None:
     assert refusal(value).startswith(path)
 
@@ -266,7 +308,9 @@ def test_refused_attributes_name_the_place(value: Any, path: str) -> None:
     ],
 )
 def test_geometries(geometry: Any) -> None:
-    assert attribute({"type": "GeoProperty", "value": geometry}, "location") == [{"type": "GeoProperty", "value": geometry}]
+    assert attribute({"type": "GeoProperty", "value": geometry}, "location") == [
+        {"type": "GeoProperty", "value": geometry}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -313,13 +357,24 @@ def test_too_deep_values_and_sub_attributes() -> None:
 
 
 def test_names_expand_with_the_senders_context_only() -> None:
-    ctx = compile_context({"Thing": "https://x.example/Thing", "speed": "https://x.example/speed", "red": "https://x.example/red"}, {})
+    ctx = compile_context(
+        {
+            "Thing": "https://x.example/Thing",
+            "speed": "https://x.example/speed",
+            "red": "https://x.example/red",
+        },
+        {},
+    )
     body = {"id": URI, "type": "Thing", "speed": {"vocab": "red", "speed": 3}, "other": 1}
     assert expand_entity(body, ctx, now=NOW) == {
         "id": URI,
         "type": ["https://x.example/Thing"],
         "https://x.example/speed": [
-            {"type": "VocabProperty", "vocab": "https://x.example/red", "https://x.example/speed": [{"type": "Property", "value": 3}]}
+            {
+                "type": "VocabProperty",
+                "vocab": "https://x.example/red",
+                "https://x.example/speed": [{"type": "Property", "value": 3}],
+            }
         ],
         D + "other": [{"type": "Property", "value": 1}],
     }
@@ -329,7 +384,7 @@ def test_scope_under_its_full_name_is_the_scope() -> None:
     assert read(**{NGSILD + "scope": "/a"})["scope"] == ["/a"]
 
 
-# --- NGSI-LD Null ------------------------------------------------------------------------------------------------------
+# --- NGSI-LD Null ----------------------------------------------------------------------------------------------------
 
 NULLS = [
     NULL,
@@ -378,23 +433,40 @@ def test_a_dataset_id_cannot_be_nulled(mode: Mode) -> None:
         expand_fragment({"a": {"value": 1, "datasetId": NULL}}, CORE, now=NOW, mode=mode)
 
 
-# --- fragments ---------------------------------------------------------------------------------------------------------
+# --- fragments -------------------------------------------------------------------------------------------------------
 
 
 def test_fragments_need_neither_id_nor_type() -> None:
     assert expand_fragment({"a": 1}, CORE, now=NOW, mode="append") == {D + "a": [{"type": "Property", "value": 1}]}
-    assert expand_fragment({"type": "T", "id": URI}, CORE, now=NOW, mode="append") == {"id": URI, "type": [D + "T"]}
-    assert expand_fragment({"scope": NULL, "expiresAt": NULL}, CORE, now=NOW, mode="merge") == {"scope": NULL, "expiresAt": NULL}
+    assert expand_fragment({"type": "T", "id": URI}, CORE, now=NOW, mode="append") == {
+        "id": URI,
+        "type": [D + "T"],
+    }
+    assert expand_fragment({"scope": NULL, "expiresAt": NULL}, CORE, now=NOW, mode="merge") == {
+        "scope": NULL,
+        "expiresAt": NULL,
+    }
 
 
-@pytest.mark.parametrize("body", [{}, {"@context": "x"}, [], 5, {"id": "no uri", "a": 1}, {"id": None, "a": 1}, {"type": [], "a": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"@context": "x"}, [], 5, {"id": "no uri", "a": 1}, {"id": None, "a": 1}, {"type": [], "a": 1}],
+)
 def test_refused_fragments(body: Any) -> None:
     with pytest.raises(BadRequestData):
         expand_fragment(body, CORE, now=NOW, mode="merge")
 
 
 def test_merge_fragments_leave_the_kind_open_where_the_sender_did() -> None:
-    body = {"a": 1, "b": {"value": 2}, "c": {"unitCode": "C62"}, "d": {"sub": {"value": 1}}, "e": {"x": 1}, "f": {"object": URI}, "g": {}}
+    body = {
+        "a": 1,
+        "b": {"value": 2},
+        "c": {"unitCode": "C62"},
+        "d": {"sub": {"value": 1}},
+        "e": {"x": 1},
+        "f": {"object": URI},
+        "g": {},
+    }
     assert expand_fragment(body, CORE, now=NOW, mode="merge") == {
         D + "a": [{"value": 1}],
         D + "b": [{"value": 2}],
@@ -407,9 +479,18 @@ def test_merge_fragments_leave_the_kind_open_where_the_sender_did() -> None:
 
 
 def test_a_single_attribute() -> None:
-    assert expand_attribute({"value": 5}, "speed", CORE, now=NOW, mode="replace") == (D + "speed", [{"type": "Property", "value": 5}])
-    assert expand_attribute({"unitCode": "KMH"}, "speed", CORE, now=NOW, mode="partial") == (D + "speed", [{"unitCode": "KMH"}])
-    assert expand_attribute(5, D + "speed", CORE, now=NOW, mode="replace") == (D + "speed", [{"type": "Property", "value": 5}])
+    assert expand_attribute({"value": 5}, "speed", CORE, now=NOW, mode="replace") == (
+        D + "speed",
+        [{"type": "Property", "value": 5}],
+    )
+    assert expand_attribute({"unitCode": "KMH"}, "speed", CORE, now=NOW, mode="partial") == (
+        D + "speed",
+        [{"unitCode": "KMH"}],
+    )
+    assert expand_attribute(5, D + "speed", CORE, now=NOW, mode="replace") == (
+        D + "speed",
+        [{"type": "Property", "value": 5}],
+    )
     body = {"x": {"value": 1}, "@context": "https://x.example/"}
     assert expand_attribute(body, "speed", CORE, now=NOW, mode="partial")[1] == [{D + "x": [{"value": 1}]}]
 
@@ -438,7 +519,7 @@ def test_history_may_repeat_a_dataset() -> None:
     assert len(expand_entity(body, CORE, now=NOW, mode="temporal")[D + "a"]) == 2
 
 
-# --- words --------------------------------------------------------------------------------------------------------------
+# --- words -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["urn:ngsi-ld:A:1", "https://x.example/a?b#c", "a:b", "urn:도시:세종", "x:%20"])
@@ -449,38 +530,116 @@ def test_uris(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "abc", ":a", "1a:b", "a b:c", "urn:a b", "urn:<x>", "urn:", "도시:a", None, 5, "urn:x\n"]
-    + [f"urn:a{chr(code)}b" for code in (0x202E, 0x200B, 0xFEFF, 0x2028, 0xA0, 0xFE0F, 0xE0100, 0xFDD0, 0xFFFE, 0x115F, 0x3164, 0xFFA0, 0x2800)],
+    + [
+        f"urn:a{chr(code)}b"
+        for code in (
+            0x202E,
+            0x200B,
+            0xFEFF,
+            0x2028,
+            0xA0,
+            0xFE0F,
+            0xE0100,
+            0xFDD0,
+            0xFFFE,
+            0x115F,
+            0x3164,
+            0xFFA0,
+            0x2800,
+        )
+    ],
 )
 def test_not_uris(text: Any) -> None:
     assert not is_uri(text)
 
 
-@pytest.mark.parametrize(("text", "valid"), [("/a/b_1", True), ("a", True), ("/세종/나성", True), ("/", False), ("", False), ("/a/", False), ("/a b", False), ("/1", False), (5, False)])
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("/a/b_1", True),
+        ("a", True),
+        ("/세종/나성", True),
+        ("/", False),
+        ("", False),
+        ("/a/", False),
+        ("/a b", False),
+        ("/1", False),
+        (5, False),
+    ],
+)
 def test_scopes(text: Any, valid: bool) -> None:
     assert is_scope(text) is valid
 
 
 def test_instants_in_sortable_form() -> None:
-    texts = ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.5Z", "2026-11-22T10:00:00,123456789Z", "2026-11-22T10:00:01Z"]
+    texts = [
+        "2026-11-22T10:00:00Z",
+        "2026-11-22T10:00:00.5Z",
+        "2026-11-22T10:00:00,123456789Z",
+        "2026-11-22T10:00:01Z",
+    ]
     keys = [instant_key(text) for text in texts]
     assert keys[0] == "2026-11-22T10:00:00.000000Z"
     assert keys[2] == "2026-11-22T10:00:00.123456Z"
     assert sorted(keys) == [keys[0], keys[2], keys[1], keys[3]]
 
 
-# --- laws ---------------------------------------------------------------------------------------------------------------
+# --- laws ------------------------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["", "x", NULL, "@none", URI, THEN]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["type", "value", "object", "languageMap", "vocab", "json", "valueList", "objectList", "observedAt", "unitCode",
-                         "datasetId", "expiresAt", "objectType", "valueType", "dataset", "coordinates", "sub", "a.b", "@context", "@type", "id", "previousValue"]),
-        inner | st.sampled_from(["Property", "GeoProperty", "Relationship", "LanguageProperty", "VocabProperty", "JsonProperty", "ListProperty", "ListRelationship", "Point"]),
-        max_size=4,
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "x", NULL, "@none", URI, THEN]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "type",
+                    "value",
+                    "object",
+                    "languageMap",
+                    "vocab",
+                    "json",
+                    "valueList",
+                    "objectList",
+                    "observedAt",
+                    "unitCode",
+                    "datasetId",
+                    "expiresAt",
+                    "objectType",
+                    "valueType",
+                    "dataset",
+                    "coordinates",
+                    "sub",
+                    "a.b",
+                    "@context",
+                    "@type",
+                    "id",
+                    "previousValue",
+                ]
+            ),
+            inner
+            | st.sampled_from(
+                [
+                    "Property",
+                    "GeoProperty",
+                    "Relationship",
+                    "LanguageProperty",
+                    "VocabProperty",
+                    "JsonProperty",
+                    "ListProperty",
+                    "ListRelationship",
+                    "Point",
+                ]
+            ),
+            max_size=4,
+        )
     ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(JSON, st.sampled_from(["create", "append", "update", "merge", "partial", "temporal"]))
@@ -489,13 +648,15 @@ def test_any_json_is_read_or_refused_and_never_changed(value: Any, mode: Mode) -
     before = copy.deepcopy(body)
     try:
         entity = expand_entity(body, CORE, now=NOW, mode=mode)
-    except BadRequestData as refused:
-        assert refused.detail.startswith("a")
+    except BadRequestData as error:
+        refused = error.detail
     else:
+        refused = "a"
         assert all(":" in key or key in ("id", "type") for key in entity)
         for instance in entity[D + "a"]:
             assert mode in ("merge", "partial") or instance["type"]
             assert all(":" not in key or isinstance(part, list) for key, part in instance.items())
+    assert refused.startswith("a")
     assert body == before
 
 

@@ -85,7 +85,9 @@ def test_reading_text_never_fails_otherwise(text: str) -> None:
     assert try_date(text) is None or try_time(text) is None
 
 
-@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))]), min_value=datetime(2, 1, 1)))
+@given(
+    st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))]), min_value=datetime(2, 1, 1))
+)
 def test_what_is_written_is_read_back(moment: datetime) -> None:
     assert parse_instant(format_instant(moment)) == moment
     assert parse_instant(format_instant_brief(moment)) == moment
@@ -133,7 +135,23 @@ def test_a_duration_is_months_and_an_exact_part(text: str, span: Duration) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "P", "PT", "P1DT", "1D", "-P1D", "P1H", "PT1D", "P0.5M", "P1.5DT1H", "P1W1D", "p1d", "P1S", "PT1M1H"]
+    "text",
+    [
+        "",
+        "P",
+        "PT",
+        "P1DT",
+        "1D",
+        "-P1D",
+        "P1H",
+        "PT1D",
+        "P0.5M",
+        "P1.5DT1H",
+        "P1W1D",
+        "p1d",
+        "P1S",
+        "PT1M1H",
+    ],
 )
 def test_malformed_durations_are_refused(text: str) -> None:
     with pytest.raises(BadRequestData, match="aggrPeriodDuration"):

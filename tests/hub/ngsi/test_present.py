@@ -45,7 +45,7 @@ ALL_KINDS: dict[str, Any] = {
     "j": {"type": "JsonProperty", "json": {"p": 1, "type": "raw"}},
     "vl": {"type": "ListProperty", "valueList": [1, 2]},
     "ol": {"type": "ListRelationship", "objectList": [{"object": "urn:x:1"}, {"object": "urn:x:2"}]},
-}  # fmt: skip
+}
 
 
 def test_normalized_is_what_was_sent() -> None:
@@ -73,7 +73,16 @@ def test_concise() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [POINT, {"type": "x"}, {"value": 1}, {"observedAt": 1}, {}, [{"value": 1}], {"dataset": {"@none": 1}}, {"@type": "x"}],
+    [
+        POINT,
+        {"type": "x"},
+        {"value": 1},
+        {"observedAt": 1},
+        {},
+        [{"value": 1}],
+        {"dataset": {"@none": 1}},
+        {"@type": "x"},
+    ],
 )
 def test_concise_does_not_collapse_what_would_be_misread(value: Any) -> None:
     entity = stored(p={"type": "Property", "value": value})
@@ -102,7 +111,10 @@ def test_simplified() -> None:
 def test_several_instances() -> None:
     entity = stored(p=[{"value": 1, "datasetId": GPS}, {"value": 2}], q={"value": 3, "datasetId": GPS})
     normalized = present(entity, CORE)
-    assert normalized["p"] == [{"type": "Property", "value": 2}, {"type": "Property", "value": 1, "datasetId": GPS}]
+    assert normalized["p"] == [
+        {"type": "Property", "value": 2},
+        {"type": "Property", "value": 1, "datasetId": GPS},
+    ]
     assert normalized["q"] == {"type": "Property", "value": 3, "datasetId": GPS}
     assert present(entity, CORE, fmt="concise")["p"] == [{"value": 2}, {"value": 1, "datasetId": GPS}]
     simplified = present(entity, CORE, fmt="simplified")
@@ -112,8 +124,17 @@ def test_several_instances() -> None:
 
 def test_dataset_filter() -> None:
     entity = stored(p=[{"value": 1, "datasetId": GPS}, {"value": 2}], q=3)
-    assert present(entity, CORE, dataset_ids=frozenset({GPS})) == {"id": URI, "type": "Thing", "p": {"type": "Property", "value": 1, "datasetId": GPS}}
-    assert present(entity, CORE, fmt="simplified", dataset_ids=frozenset({"@none"})) == {"id": URI, "type": "Thing", "p": 2, "q": 3}
+    assert present(entity, CORE, dataset_ids=frozenset({GPS})) == {
+        "id": URI,
+        "type": "Thing",
+        "p": {"type": "Property", "value": 1, "datasetId": GPS},
+    }
+    assert present(entity, CORE, fmt="simplified", dataset_ids=frozenset({"@none"})) == {
+        "id": URI,
+        "type": "Thing",
+        "p": 2,
+        "q": 3,
+    }
 
 
 def test_head_members() -> None:
@@ -143,13 +164,28 @@ def test_projection_is_literal() -> None:
     entity = stored(p=1, z=2, scope="/a")
     assert present(entity, CORE, keep=frozenset({D + "p"}), fmt="simplified") == {"p": 1}
     assert present(entity, CORE, keep=frozenset({"id", "scope", "nothing"})) == {"id": URI, "scope": "/a"}
-    assert present(entity, CORE, drop=frozenset({"id", D + "z"}), fmt="simplified") == {"type": "Thing", "scope": "/a", "p": 1}
-    assert present(entity, CORE, keep=frozenset({"createdAt", D + "p"}), sys_attrs=True).keys() == {"createdAt", "p"}
+    assert present(entity, CORE, drop=frozenset({"id", D + "z"}), fmt="simplified") == {
+        "type": "Thing",
+        "scope": "/a",
+        "p": 1,
+    }
+    assert present(entity, CORE, keep=frozenset({"createdAt", D + "p"}), sys_attrs=True).keys() == {
+        "createdAt",
+        "p",
+    }
     assert present(entity, CORE, keep=frozenset({"nothing"})) == {}
 
 
 def test_names_follow_the_readers_context() -> None:
-    ctx = compile_context({"Thing": "https://x.example/T", "speed": "https://x.example/speed", "red": "https://x.example/red", "Car": "https://x.example/Car"}, {})
+    ctx = compile_context(
+        {
+            "Thing": "https://x.example/T",
+            "speed": "https://x.example/speed",
+            "red": "https://x.example/red",
+            "Car": "https://x.example/Car",
+        },
+        {},
+    )
     entity = stored(ctx, speed={"vocab": "red", "speed": {"object": "urn:x:1", "objectType": ["Car", "Boat"]}}, plain=1)
     assert present(entity, ctx)["speed"] == {
         "type": "VocabProperty",
@@ -179,7 +215,7 @@ def test_tombstones() -> None:
     assert present({"id": URI, **stones}, CORE)["ol"] == {"type": "ListRelationship", "objectList": NULL}
 
 
-# --- languages ------------------------------------------------------------------------------------------------------------
+# --- languages -------------------------------------------------------------------------------------------------------
 
 TEXTS = {"nl": "Grote Markt", "fr": "Grand Place", "en-US": "Main Square", "@none": "Square"}
 
@@ -218,7 +254,14 @@ def test_bad_languages(lang: str) -> None:
 
 
 def test_language_properties_become_properties() -> None:
-    entity = stored(l={"languageMap": {"ko": "세종", "en": ["Sejong", "Sejong City"]}, "observedAt": OBSERVED, "s": {"languageMap": {"ko": "가"}}}, p=1)
+    entity = stored(
+        l={
+            "languageMap": {"ko": "세종", "en": ["Sejong", "Sejong City"]},
+            "observedAt": OBSERVED,
+            "s": {"languageMap": {"ko": "가"}},
+        },
+        p=1,
+    )
     assert present(entity, CORE, lang="en")["l"] == {
         "type": "Property",
         "value": ["Sejong", "Sejong City"],
@@ -226,11 +269,19 @@ def test_language_properties_become_properties() -> None:
         "observedAt": OBSERVED,
         "s": {"type": "Property", "value": "가", "lang": "ko"},
     }
-    assert present(entity, CORE, fmt="simplified", lang="ko") == {"id": URI, "type": "Thing", "l": "세종", "p": 1}
-    assert present(stored(l={"languageMap": {"ko": "가"}}), CORE, fmt="concise", lang="ko")["l"] == {"value": "가", "lang": "ko"}
+    assert present(entity, CORE, fmt="simplified", lang="ko") == {
+        "id": URI,
+        "type": "Thing",
+        "l": "세종",
+        "p": 1,
+    }
+    assert present(stored(l={"languageMap": {"ko": "가"}}), CORE, fmt="concise", lang="ko")["l"] == {
+        "value": "가",
+        "lang": "ko",
+    }
 
 
-# --- GeoJSON --------------------------------------------------------------------------------------------------------------
+# --- GeoJSON ---------------------------------------------------------------------------------------------------------
 
 
 def test_features() -> None:
@@ -241,7 +292,11 @@ def test_features() -> None:
         "geometry": POINT,
         "properties": {"type": "Thing", "location": POINT, "name": "x"},
     }
-    assert feature(entity, CORE)["properties"]["location"] == {"type": "GeoProperty", "value": POINT, "observedAt": OBSERVED}
+    assert feature(entity, CORE)["properties"]["location"] == {
+        "type": "GeoProperty",
+        "value": POINT,
+        "observedAt": OBSERVED,
+    }
     assert feature_collection([feature(entity, CORE)])["type"] == "FeatureCollection"
 
 
@@ -270,7 +325,7 @@ def test_projected_features() -> None:
     assert dropped == {"type": "Feature", "geometry": None, "properties": {"type": "Thing", "name": "x"}}
 
 
-# --- older readers --------------------------------------------------------------------------------------------------------
+# --- older readers ---------------------------------------------------------------------------------------------------
 
 
 def test_downgrade_to_1_3() -> None:
@@ -288,7 +343,10 @@ def test_downgrade_to_1_3() -> None:
 
 
 def test_downgrade_to_1_0() -> None:
-    entity = stored(p={"value": 5, "unitCode": "C62", "observedAt": OBSERVED, "s": {"languageMap": {"ko": "가"}}}, m=[{"value": 1}, {"value": 2, "datasetId": GPS}])
+    entity = stored(
+        p={"value": 5, "unitCode": "C62", "observedAt": OBSERVED, "s": {"languageMap": {"ko": "가"}}},
+        m=[{"value": 1}, {"value": 2, "datasetId": GPS}],
+    )
     entity["type"] = [D + "A", D + "B"]
     older = downgrade(present(entity, CORE), "1.0")
     assert older == {
@@ -301,8 +359,13 @@ def test_downgrade_to_1_0() -> None:
 
 def test_downgrade_of_other_shapes() -> None:
     entity = stored(**ALL_KINDS)
-    assert downgrade(present(entity, CORE, fmt="simplified"), "1.5", "simplified")["v"] == ["red", "https://x.example/blue"]
-    assert downgrade(present(entity, CORE, fmt="concise"), "1.5", "concise")["v"] == {"value": ["red", "https://x.example/blue"]}
+    assert downgrade(present(entity, CORE, fmt="simplified"), "1.5", "simplified")["v"] == [
+        "red",
+        "https://x.example/blue",
+    ]
+    assert downgrade(present(entity, CORE, fmt="concise"), "1.5", "concise")["v"] == {
+        "value": ["red", "https://x.example/blue"]
+    }
     collection = feature_collection([feature(entity, CORE)])
     assert downgrade(collection, "1.5")["features"][0]["properties"]["v"]["type"] == "Property"
     assert downgrade(collection, "1.5")["features"][0]["geometry"] == collection["features"][0]["geometry"]
@@ -320,55 +383,95 @@ def test_downgrade_returns_the_same_object_when_nothing_changes() -> None:
             downgrade(shown, bad)
 
 
-# --- laws -----------------------------------------------------------------------------------------------------------------
+# --- laws ------------------------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "speed", "location2", "이름", "sdm:x", "https://abs.example/y", "status"])
 WORDS = st.sampled_from(["red", "non-commercial", "https://abs.example/z", "sdm:w", "파랑", "a b"])
 WRITERS = st.sampled_from(
     [
         compile_context({"sdm": "https://sdm.example/"}, {}),
-        compile_context({"sdm": "https://sdm.example/", "speed": "sdm:speed", "red": "sdm:red", "Thing": "sdm:Thing"}, {}),
-        compile_context({"sdm": "https://sdm.example/", "x": "sdm:x", "a": "https://abs.example/b", "b": "https://abs.example/a"}, {}),
+        compile_context(
+            {"sdm": "https://sdm.example/", "speed": "sdm:speed", "red": "sdm:red", "Thing": "sdm:Thing"}, {}
+        ),
+        compile_context(
+            {
+                "sdm": "https://sdm.example/",
+                "x": "sdm:x",
+                "a": "https://abs.example/b",
+                "b": "https://abs.example/a",
+            },
+            {},
+        ),
     ]
 )
 READERS = WRITERS | st.just(CORE)  # a prefix only the reader knows would change what an absolute IRI means
-SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["", "x", "urn:x:1", "가"])
+SCALARS = (
+    st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "x", "urn:x:1", "가"])
+)
 JSON = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "type", "value", "unitCode", "dataset", "@none"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "type", "value", "unitCode", "dataset", "@none"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 URIS = st.sampled_from(["urn:x:1", "urn:ngsi-ld:도시:1"])
 VALUES = st.one_of(
     st.builds(lambda value: {"type": "Property", "value": value}, JSON),
-    st.builds(lambda value, word: {"type": "Property", "value": value, "unitCode": "C62", "valueType": word}, SCALARS, WORDS),
+    st.builds(
+        lambda value, word: {"type": "Property", "value": value, "unitCode": "C62", "valueType": word}, SCALARS, WORDS
+    ),
     st.just({"type": "GeoProperty", "value": POINT}),
-    st.builds(lambda uri, word: {"type": "Relationship", "object": uri, "objectType": word}, URIS | st.lists(URIS, min_size=1, max_size=2), st.sampled_from(["Car", "sdm:Car"])),
-    st.builds(lambda text: {"type": "LanguageProperty", "languageMap": {"ko": text, "@none": ["x"]}}, st.text(max_size=3)),
+    st.builds(
+        lambda uri, word: {"type": "Relationship", "object": uri, "objectType": word},
+        URIS | st.lists(URIS, min_size=1, max_size=2),
+        st.sampled_from(["Car", "sdm:Car"]),
+    ),
+    st.builds(
+        lambda text: {"type": "LanguageProperty", "languageMap": {"ko": text, "@none": ["x"]}}, st.text(max_size=3)
+    ),
     st.builds(lambda word: {"type": "VocabProperty", "vocab": word}, WORDS | st.lists(WORDS, min_size=1, max_size=2)),
     st.builds(lambda value: {"type": "JsonProperty", "json": [value, None]}, JSON),
     st.builds(lambda value: {"type": "ListProperty", "valueList": value}, st.lists(JSON, max_size=2)),
-    st.builds(lambda value: {"type": "ListRelationship", "objectList": [{"object": uri} for uri in value]}, st.lists(URIS, max_size=2)),
-)  # fmt: skip
+    st.builds(
+        lambda value: {"type": "ListRelationship", "objectList": [{"object": uri} for uri in value]},
+        st.lists(URIS, max_size=2),
+    ),
+)
 INSTANCES = st.recursive(
-    st.builds(lambda value, rest: {**value, **rest}, VALUES, st.fixed_dictionaries({}, optional={"observedAt": st.just(OBSERVED), "expiresAt": st.just(EXPIRES)})),
+    st.builds(
+        lambda value, rest: {**value, **rest},
+        VALUES,
+        st.fixed_dictionaries({}, optional={"observedAt": st.just(OBSERVED), "expiresAt": st.just(EXPIRES)}),
+    ),
     lambda inner: st.builds(lambda value, subs: {**value, **subs}, VALUES, st.dictionaries(NAMES, inner, max_size=2)),
     max_leaves=4,
 )
 BODIES = st.builds(
     lambda attributes: {"id": URI, "type": "Thing", **attributes},
-    st.dictionaries(NAMES, INSTANCES | st.builds(lambda one, two: [one, {**two, "datasetId": GPS}], INSTANCES, INSTANCES), max_size=3),
+    st.dictionaries(
+        NAMES,
+        INSTANCES | st.builds(lambda one, two: [one, {**two, "datasetId": GPS}], INSTANCES, INSTANCES),
+        max_size=3,
+    ),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(BODIES, WRITERS, READERS, st.sampled_from(["normalized", "concise"]), st.booleans())
-def test_nothing_is_lost_on_the_way_out_and_in_again(body: dict[str, Any], writer: Context, reader: Context, fmt: Any, times: bool) -> None:
+def test_nothing_is_lost_on_the_way_out_and_in_again(
+    body: dict[str, Any], writer: Context, reader: Context, fmt: Any, times: bool
+) -> None:
     try:
         entity = expand_entity(body, writer, now=NOW)
-    except BadRequestData as refused:
-        assert "given twice" in refused.detail
-        return
+    except BadRequestData as error:  # two of the drawn names can mean the same attribute
+        if "given twice" in error.detail:
+            return
+        raise
     before = copy.deepcopy(entity)
     shown = present(entity, reader, fmt=fmt, sys_attrs=True)
     assert expand_entity(shown, reader, now=NOW) == entity

@@ -126,19 +126,22 @@ class _Draft:
 
     def keep_late(self, op: Op) -> None:
         """Into the history if it is not there: the writer looks for it among what is committed, we among our own."""
-        attribute, dataset, instance, _ = op
-        at = instance["observedAt"]
-        for other in self.ops:
-            if other[0] == attribute and other[1] == dataset and other[2]:
-                if other[2].get("observedAt") == at and _same(other[2], instance):
-                    return
-        self.late.append(op)
+        if not any(_is_said(known, op) for known in self.ops):
+            self.late.append(op)
+
+
+def _is_said(known: Op, op: Op) -> bool:
+    """Whether one line of history says what another does."""
+    one, other = known[2], op[2]
+    if known[:2] != op[:2] or one is None or other is None or one.get("observedAt") != other["observedAt"]:
+        return False
+    return _same(one, other)
 
 
 def _written(new: Doc, current: Doc | None, now: str) -> Doc:
     """The instance as it is stored: its times set, createdAt kept."""
-    for key in new:
-        if ":" in key and new[key][0].keys() != {"type", "value"}:
+    for key, value in new.items():
+        if ":" in key and not (value[0].get("value") is True and len(value[0]) == 2):  # a bare mark needs no times
             return stored(new, now, current)
     created = now if current is None else current.get("createdAt", now)
     return {**new, "createdAt": created, "modifiedAt": now}

@@ -36,6 +36,7 @@ class FormatFault(Exception):
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)", re.ASCII).fullmatch
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
+_DATED = re.compile(r"\d{4}-\d\d-\d\dT", re.ASCII).match
 _WORDS: Final = {"true": True, "false": False, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -92,7 +93,7 @@ def ultralight_rows(raw: bytes) -> list[Row]:
     for group in _text(raw).strip().split("#"):
         parts = group.split("|")
         at = parts.pop(0) if len(parts) % 2 else None
-        if not parts or not all(parts[::2]):
+        if not parts or not all(parts[::2]) or (at is not None and not _DATED(at)):
             raise FormatFault(f"{group[:60]!r} is not key|value|…")
         fields = {key: scalar(value) for key, value in zip(parts[::2], parts[1::2], strict=True)}
         rows.append(Row(fields, fields, at))

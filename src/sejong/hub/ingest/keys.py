@@ -108,11 +108,9 @@ def broker_users(rows: Iterable[KeyRow]) -> list[DeviceUser]:
     ]
 
 
-def _check(
-    name: str, ids: Sequence[str], filters: Sequence[str], rate: float | None, burst: float | None
-) -> None:
+def _check(name: str, ids: Sequence[str], filters: Sequence[str], rate: float | None, burst: float | None) -> None:
     if not _NAME(name) or name in RESERVED:
-        raise Invalid(why=f"{name!r}: a key is named with up to 64 letters, digits, - and _, and not {sorted(RESERVED)}")
+        raise Invalid(why=f"{name!r}: a key has 1-64 letters, digits, - or _, and is none of {sorted(RESERVED)}")
     for pattern in ids:
         if not pattern or len(pattern) > 500:
             raise Invalid(why=f"{pattern[:80]!r} is not a pattern of ids")

@@ -136,16 +136,16 @@ def _topic_faults(model: DeviceModel, others: Sequence[DeviceModel]) -> Faults:
     if not model.topic:
         return faults
     if not topics.is_filter(model.topic):
-        faults.append((f"topic {model.topic!r}은(는) MQTT 필터가 아닙니다", f"topic {model.topic!r} is not an MQTT filter"))
+        what = repr(model.topic)
+        faults.append((f"topic {what}은(는) MQTT 필터가 아닙니다", f"topic {what} is not an MQTT filter"))
     elif topics.overlap(model.topic, topics.DEFAULT):
         faults.append(
             (f"topic이 기본 토픽 {topics.DEFAULT}과 겹칩니다", f"topic overlaps the default topic {topics.DEFAULT}")
         )
     for other in others:
         if other.name != model.name and other.topic and topics.overlap(model.topic, other.topic):
-            faults.append(
-                (f"topic이 모델 {other.name}의 {other.topic}과 겹칩니다", f"topic overlaps {other.topic} of {other.name}")
-            )
+            ko = f"topic이 모델 {other.name}의 {other.topic}과 겹칩니다"
+            faults.append((ko, f"topic overlaps {other.topic} of {other.name}"))
     return faults
 
 
@@ -176,9 +176,7 @@ def _path_faults(model: DeviceModel, path: str) -> Faults:
     found = _topic_level(path)
     levels = model.topic.split("/") if model.topic else []
     if found is not None and found >= len(levels) and "#" not in levels:
-        return [
-            (f"topic에 {found}번째 단계가 없습니다(0부터)", f"the topic has no level {found} (counted from 0)")
-        ]
+        return [(f"topic에 {found}번째 단계가 없습니다(0부터)", f"the topic has no level {found} (counted from 0)")]
     if model.format == "csv" and found is None and path not in model.columns:
         return [(f"columns에 {path}이(가) 없습니다", f"{path} is not among the columns")]
     return []
@@ -220,7 +218,8 @@ def _row_faults(model: DeviceModel, row: AttributeRow, context: Context, seen: s
     if row.offset is not None and not isfinite(row.offset):
         faults.append(("offset은 수여야 합니다", "offset must be a number"))
     if (row.values is not None or point) and (row.scale is not None or row.offset is not None):
-        faults.append(("values나 점에는 scale과 offset을 쓸 수 없습니다", "scale and offset do not go with values or a point"))
+        ko = "values나 점에는 scale과 offset을 쓸 수 없습니다"
+        faults.append((ko, "scale and offset do not go with values or a point"))
     if row.values is not None and not row.values:
         faults.append(("values가 비어 있습니다", "values is empty"))
     return faults
@@ -237,7 +236,7 @@ def _format_faults(model: DeviceModel) -> Faults:
     return faults
 
 
-# --- reading a payload --------------------------------------------------------------------------------------------------
+# --- reading a payload -----------------------------------------------------------------------------------------------
 
 
 class Mapped(msgspec.Struct):

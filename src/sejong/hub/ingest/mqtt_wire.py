@@ -6,7 +6,7 @@ from a new one, and acknowledges hundreds of messages with one write. Devices us
 
 Source: OASIS MQTT Version 3.1.1 (2014-10-29); section numbers below. The rules:
  1. The first packet is ours (CONNECT), the second the broker's (CONNACK), 3.1 and 3.2.
- 2. Only CONNACK, PUBLISH, SUBACK and PINGRESP are ever expected: we publish nothing and ask for QoS 1 at most.
+ 2. Only CONNACK, PUBLISH, SUBACK, UNSUBACK and PINGRESP are ever expected: we publish nothing, QoS 1 at most.
  3. A PUBLISH of QoS 1 stays with the broker until its PUBACK, and keeps its packet id so long (4.3.2, 2.3.1).
 """
 
@@ -17,9 +17,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 2, 3, 4, 8, 9, 12, 13, 14
+CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP = 2, 3, 9, 11, 13
+EXPECTED = frozenset({CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP})
 SUBSCRIPTION = 1
-"""Packet id of our one SUBSCRIBE; PUBACKs carry the broker's own ids, so they cannot meet."""
+"""Packet id of our SUBSCRIBE and UNSUBSCRIBE; PUBACKs carry the broker's own ids, so they cannot meet."""
 MOST_TOPICS = 10_000
 """Topic names remembered as text. Chosen."""
 REFUSALS = {
@@ -74,6 +75,11 @@ def subscribe(filters: Iterable[str]) -> bytes:
     return _packet(0x82, struct.pack("!H", SUBSCRIPTION) + b"".join(_text(name) + b"\x01" for name in filters))
 
 
+def unsubscribe(filters: Iterable[str]) -> bytes:
+    """UNSUBSCRIBE from these topic filters (3.10)."""
+    return _packet(0xA2, struct.pack("!H", SUBSCRIPTION) + b"".join(map(_text, filters)))
+
+
 def acknowledge(mids: Iterable[int]) -> bytes:
     """One PUBACK for each packet id (3.4)."""
     return b"".join(b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids)
@@ -114,6 +120,8 @@ class Wire:
                     break
             end = start + length
             kind = buffer[position] >> 4
+            if kind not in EXPECTED:
+                raise WireFault(f"an unexpected packet of kind {kind}")
             if end > size:
                 if kind == PUBLISH and length > self._largest + 0x10000 and size - start > self._largest + 0x10000:
                     self._cut = self._publish(buffer[position], buffer, start, size, end - start)
@@ -164,6 +172,8 @@ class Wire:
             self.subscribed = body[2:]
         elif kind == PINGRESP and self.connected:
             self.pongs += 1
+        elif kind == UNSUBACK and self.connected:
+            pass
         else:
             raise WireFault(f"an unexpected packet of kind {kind}")
 

@@ -64,7 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     device_burst: float = 5000.0
     backlog: int = 50_000
     ahead_h: float = 24.0
-    """Hours an observation may lie ahead of the city's clock: a day covers a wrong time zone, which is late, not lost."""
+    """Hours an observation may lie ahead of the city's clock: a day covers every mistaken time zone. Chosen."""
     earliest: str = "2000-01-01T00:00:00.000000Z"
     """Before this a device's clock was never set (they start at 1970 or 1980). Files may hold older readings."""
     message: int = 1 << 20
@@ -79,6 +79,4 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 def limits_of(settings: Any) -> Limits:
     """The limits of an installation."""
-    return Limits(
-        device_rate=settings.device_rate, device_burst=settings.device_burst, backlog=settings.ingest_backlog
-    )
+    return Limits(device_rate=settings.device_rate, device_burst=settings.device_burst, backlog=settings.ingest_backlog)

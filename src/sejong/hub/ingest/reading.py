@@ -41,9 +41,7 @@ MOST_NAMES = 20_000
 MOST_OBJECTS_KNOWN = 100_000
 
 _HEAD = frozenset({"id", "type", "at", "units", "simulated", "@context", "createdAt", "modifiedAt", "deletedAt"})
-_INSTANT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
-).fullmatch
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII).fullmatch
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -147,7 +145,7 @@ class Decoder:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _head(self, thing: Doc, when: Moment, allowed: Allowed | None) -> _Head:
-        entity = thing.get("id")
+        entity: Any = thing.get("id")
         if entity.__class__ is not str or entity not in self._ids:
             self._check_id(entity)
         if allowed is not None and not allowed(entity):

@@ -1,4 +1,4 @@
-"""Where every door brings its messages to be understood: by the default payload, or by the device model of the topic."""
+"""Where every door brings its messages to be understood: as the default payload, or by the topic's device model."""
 
 from __future__ import annotations
 

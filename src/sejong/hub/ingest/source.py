@@ -16,11 +16,13 @@ class Source:
     """One message. `settled` is called once all its readings and dead letters are committed.
 
     `sender`: name of the key, or of the file. `form`: `message` goes through the device model of its topic, `readings`
-    is the default payload whatever the topic. `again`: the broker delivered it before.
+    is the default payload whatever the topic. `again`: the broker delivered it before. `replayed`: it comes from the
+    dead letters and must not become another one.
     """
 
     __slots__ = (
-        "again", "arrived", "door", "form", "mid", "raw", "refused", "sender", "settled", "tally", "topic", "waiting",
+        "again", "arrived", "door", "form", "mid", "raw", "refused", "replayed", "sender", "settled", "tally", "topic",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +41,7 @@ class Source:
         self.door, self.sender, self.topic, self.form = door, sender, topic, form
         self.arrived, self.raw, self.again, self.mid = arrived, raw, again, mid
         self.settled = settled
+        self.replayed = False
         self.tally = [0, 0, 0]
         self.refused: list[Refused] = []
         self.waiting = 0

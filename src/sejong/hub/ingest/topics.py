@@ -47,7 +47,8 @@ def is_filter(text: str) -> bool:
     levels = text.split("/")
     if not text or len(text.encode()) > 1000:
         return False
-    return all(level == "+" or (level == "#" and n == len(levels) - 1) or _LEVEL(level) for n, level in enumerate(levels))
+    last = len(levels) - 1
+    return all(level == "+" or (level == "#" and n == last) or _LEVEL(level) for n, level in enumerate(levels))
 
 
 def overlap(one: str, other: str) -> bool:

@@ -80,7 +80,7 @@ create table hub.ingest_run(
 create table hub.suspect(
     entity    text not null,
     attribute text not null,            -- IRI
-    kind      text not null,            -- range, jump, stuck, unlike
+    kind      text not null,            -- range, jump or stuck
     since     timestamptz not null,
     last      timestamptz not null,
     n         bigint not null,

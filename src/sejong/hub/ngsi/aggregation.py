@@ -71,9 +71,7 @@ def aggregated(
         found[attribute] = summaries[0] if len(summaries) == 1 else summaries
     if asked and not applied:
         names = ", ".join(aggregation.methods)
-        raise InvalidRequest(
-            detail=f"aggrMethods: {names} cannot be applied to any of the attributes asked for"
-        )
+        raise InvalidRequest(detail=f"aggrMethods: {names} cannot be applied to any of the attributes asked for")
     return found
 
 
@@ -93,9 +91,7 @@ def _summary(
     if dataset is not None:
         out["datasetId"] = dataset
     member = VALUE_MEMBER[kind]
-    timed = sorted(
-        ((parse_instant(one[moment], moment), one[member]) for one in instances), key=lambda pair: pair[0]
-    )
+    timed = sorted(((parse_instant(one[moment], moment), one[member]) for one in instances), key=lambda pair: pair[0])
     values, allowed = _comparable(kind, [value for _, value in timed])
     usable = [(when, value) for (when, _), value in zip(timed, values, strict=True) if value is not _UNFIT]
     for method in aggregation.methods:
@@ -172,7 +168,14 @@ def _deviation(values: list[Any]) -> float:
 
 
 def _distinct(values: list[Any]) -> int:
-    return len({msgspec.json.encode(value, order="deterministic") for value in values})
+    return len({_identity(value) for value in values})
+
+
+def _identity(value: Any) -> tuple[str, Any]:
+    """What makes a JSON value itself: 1 and 1.0 are one number, 1 and true are not the same."""
+    if isinstance(value, bool | int | float):
+        return type(value).__name__ if isinstance(value, bool) else "number", value
+    return "json", msgspec.json.encode(value, order="deterministic")
 
 
 _METHODS: Final[dict[str, Callable[[list[Any]], Any]]] = {

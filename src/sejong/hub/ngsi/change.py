@@ -1,8 +1,8 @@
 """What a write does to an entity: every provision operation as a pure function from the old entity to the new one.
 
-All functions take expanded entities (see `entity.py`), never change them, and return a `Change`: the new entity, exactly
-the instances history has to keep, and what an UpdateResult answers. `now` is the moment of the write as UTC ISO text
-with microseconds; everything one write touches carries it. Expired things count as absent.
+All functions take expanded entities (see `entity.py`), never change them, and return a `Change`: the new entity,
+exactly the instances history has to keep, and what an UpdateResult answers. `now` is the moment of the write as UTC
+ISO text with microseconds; everything one write touches carries it. Expired things count as absent.
 
 Source: ETSI GS CIM 009 v1.9.1 clauses 5.5.8 (partial update), 5.5.12 (merge), 5.6.1-5.6.10, 5.6.17-5.6.21.
 """
@@ -257,7 +257,7 @@ def upsert_update(old: Doc | None, new: Doc, now: str, *, no_overwrite: bool = F
     return create(new, now) if current is None else append_attrs(current, new, now, no_overwrite=no_overwrite)
 
 
-# --- what time has taken -----------------------------------------------------------------------------------------------
+# --- what time has taken ---------------------------------------------------------------------------------------------
 
 
 def live(entity: Doc, now: str) -> Doc | None:
@@ -280,12 +280,13 @@ def earliest_expiry(entity: Doc) -> str | None:
 
 
 def _can_expire(thing: Doc) -> bool:
+    """False if nothing in it expires: the quick answer for nearly every entity (a value may look like an expiry)."""
     if "expiresAt" in thing:
         return True
-    for key, parts in thing.items():
-        if parts.__class__ is list and ":" in key:
+    for parts in thing.values():
+        if parts.__class__ is list:
             for part in parts:
-                if _can_expire(part):
+                if part.__class__ is dict and _can_expire(part):
                     return True
     return False
 
@@ -320,7 +321,7 @@ def _present(old: Doc, now: str) -> Doc:
     return alive
 
 
-# --- the entity being changed ------------------------------------------------------------------------------------------
+# --- the entity being changed ----------------------------------------------------------------------------------------
 
 
 class _Draft:

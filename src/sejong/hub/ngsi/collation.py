@@ -78,7 +78,7 @@ def _weigh(char: str) -> CollationKey:
         folded = char.casefold()
         base = _STROKED.get(folded, folded)
         accents = "\x01" * len(base) if base == folded else "\x01" * (len(base) - 1) + "\x01\u0338"
-        case = "2" if char.isupper() else "0"
+        case = "2" if char.isupper() else "0" if folded == char.lower() else "1"
         return "".join("5" + letter for letter in base), accents, case * len(base)
     return _group(char, category), "\x01", "0"
 

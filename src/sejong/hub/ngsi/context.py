@@ -24,9 +24,7 @@ from sejong.hub.ngsi.members import DEFAULT_CONTEXT, RESERVED_TERMS
 
 CORE_URL: Final = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
 _CORE_BASE = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context"
-CORE_URLS: Final = frozenset(
-    {f"{_CORE_BASE}.jsonld", *(f"{_CORE_BASE}-v1.{minor}.jsonld" for minor in range(3, 10))}
-)
+CORE_URLS: Final = frozenset({f"{_CORE_BASE}.jsonld", *(f"{_CORE_BASE}-v1.{minor}.jsonld" for minor in range(3, 10))})
 """Addresses of the core context the hub knows by heart; any other address has to be fetched."""
 
 _FLAGS: Final = frozenset({"@prefix", "@protected", "@propagate"})
@@ -96,9 +94,7 @@ class Context:
         self.attribute = self._names.__getitem__
         self._compacted = _Memo(_shortest_terms(terms), self._compact)
         self.compact = self._compacted.__getitem__
-        self.key: str = blake2b(
-            msgspec.json.encode([source, sorted(terms.items())]), digest_size=16
-        ).hexdigest()
+        self.key: str = blake2b(msgspec.json.encode([source, sorted(terms.items())]), digest_size=16).hexdigest()
 
     def _expand(self, term: str) -> str:
         prefix, colon, rest = term.partition(":")
@@ -112,7 +108,7 @@ class Context:
     def _checked_name(self, name: str) -> str:
         if not is_name(name):
             raise BadRequestData(
-                detail=f"{shown(name)} is not a valid name: letters, digits and _ (a letter first), prefix:name or an IRI"
+                detail=f"{shown(name)} is not a name: letters, digits and _ (a letter first), prefix:name or an IRI"
             )
         iri = self.expand(name)
         if ":" not in iri:
@@ -191,9 +187,7 @@ class _Compiler:
         elif isinstance(value, dict):
             _Definitions(self, value).read()
         else:
-            raise BadRequestData(
-                detail=f"@context: {shown(value)} is neither an address, an object nor an array"
-            )
+            raise BadRequestData(detail=f"@context: {shown(value)} is neither an address, an object nor an array")
 
     def _read_remote(self, address: str, base: str | None, depth: int) -> None:
         url = address if base is None else urljoin(base, address)
@@ -283,9 +277,7 @@ class _Definitions:
         if isinstance(value, str):
             return self._mapped(term, value), True
         if not isinstance(value, dict):
-            raise BadRequestData(
-                detail=f"@context: {shown(term)} must be defined by a string, an object or null"
-            )
+            raise BadRequestData(detail=f"@context: {shown(term)} must be defined by a string, an object or null")
         _check_definition(term, value)
         if "@reverse" in value or ("@id" in value and value["@id"] is None):
             return None, False
@@ -359,9 +351,7 @@ _CONTEXT_KEYWORDS: Final[dict[str, Callable[[Any], None]]] = {
     "@vocab": _must(_is_text_or_null, "@vocab", "must be a string or null"),
     "@base": _must(_is_text_or_null, "@base", "must be a string or null"),
     "@language": _must(_is_text_or_null, "@language", "must be a string or null"),
-    "@direction": _must(
-        lambda value: value in ("ltr", "rtl", None), "@direction", "must be ltr, rtl or null"
-    ),
+    "@direction": _must(lambda value: value in ("ltr", "rtl", None), "@direction", "must be ltr, rtl or null"),
     "@version": _must(lambda value: value == 1.1 and not _is_flag(value), "@version", "must be 1.1"),
     "@propagate": _must(_is_flag, "@propagate", "must be true or false"),
     "@protected": _must(_is_flag, "@protected", "must be true or false"),

@@ -43,9 +43,7 @@ _RULES: Final[dict[Mode, Rules]] = {
     "temporal": Rules(history=True),
 }
 _IGNORED: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId"})
-_ENTITY_MEMBERS: Final = frozenset(
-    {"id", "@id", "type", "@type", "@context", "createdAt", "modifiedAt", "deletedAt"}
-)
+_ENTITY_MEMBERS: Final = frozenset({"id", "@id", "type", "@type", "@context", "createdAt", "modifiedAt", "deletedAt"})
 _SPECIAL: Final = frozenset(
     {
         *METADATA,
@@ -226,9 +224,7 @@ class _Reader:
                 instance = self.instance(value, depth, bare=False)
                 dataset = instance.get("datasetId")
                 if dataset in datasets and not self.rules.history:
-                    raise Fault(
-                        f"a second {'default instance' if dataset is None else 'instance of ' + dataset}"
-                    )
+                    raise Fault(f"a second {'default instance' if dataset is None else 'instance of ' + dataset}")
             except Fault as fault:
                 raise fault.within(f"[{number}]") from None
             datasets.add(dataset)
@@ -301,9 +297,7 @@ class _Reader:
             if member in given:
                 return "GeoProperty" if member == "value" and is_geometry(given[member]) else kind
         has_metadata = not METADATA.isdisjoint(given)
-        if self.rules.fragment and (
-            not bare or not given or has_metadata or all(map(_is_part, given.values()))
-        ):
+        if self.rules.fragment and (not bare or not given or has_metadata or all(map(_is_part, given.values()))):
             return ""
         if has_metadata or not given or not bare:
             raise Fault("has neither a type nor a value")

@@ -101,7 +101,5 @@ GEOMETRY_TYPES: Final = frozenset(_CHECKS)
 
 
 def _check_bbox(value: Any) -> None:
-    if value is not None and not (
-        isinstance(value, list) and len(value) in (4, 6) and all(map(_number, value))
-    ):
+    if value is not None and not (isinstance(value, list) and len(value) in (4, 6) and all(map(_number, value))):
         raise Fault(f"{shown(value)} is not a bounding box", "bbox")

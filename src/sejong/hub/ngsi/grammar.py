@@ -39,13 +39,11 @@ def _is_iri(text: str) -> bool:
         return False
     if _LOOKS_EMPTY.search(text) is not None:
         return False
-    return all(
-        unicodedata.category(char) not in _INVISIBLE_CATEGORIES for char in _BEYOND_ASCII.findall(text)
-    )
+    return all(unicodedata.category(char) not in _INVISIBLE_CATEGORIES for char in _BEYOND_ASCII.findall(text))
 
 
 def is_name(text: str) -> bool:
-    """True for a name of a type or attribute: letters, digits and `_`, starting with a letter; `prefix:name`; an IRI."""
+    """True for a name of a type or attribute: a letter, then letters, digits and `_`; `prefix:name`; an IRI."""
     return _NAME(text) is not None or (":" in text and (_PREFIXED(text) is not None or is_uri(text)))
 
 

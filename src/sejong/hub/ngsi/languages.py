@@ -35,9 +35,7 @@ def parse_lang(text: str) -> Languages:
     for part in text.split(","):
         found = _RANGE(part)
         if found is None:
-            raise BadRequestData(
-                detail=f"lang: {shown(part)} is not a language range such as ko, en-GB;q=0.5 or *"
-            )
+            raise BadRequestData(detail=f"lang: {shown(part)} is not a language range such as ko, en-GB;q=0.5 or *")
         tag, weight = found[1].lower(), float(found[2] or 1)
         if weight > 0:
             weighted.append((weight, tag))

@@ -32,9 +32,7 @@ VALUE_MEMBER: Final[dict[str, str]] = {
 }
 """The eight kinds of attribute, each with the member that carries its value."""
 
-KIND_OF_MEMBER: Final[dict[str, str]] = {
-    member: kind for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
-}
+KIND_OF_MEMBER: Final[dict[str, str]] = {member: kind for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"}
 """Which kind of attribute a value member announces when no type is given."""
 
 PREVIOUS_MEMBERS: Final = frozenset("previous" + member[0].upper() + member[1:] for member in KIND_OF_MEMBER)

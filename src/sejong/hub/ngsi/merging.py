@@ -18,7 +18,7 @@ _KEPT = frozenset({"type", "datasetId", "createdAt"})
 
 
 def stored(new: Doc, now: str, old: Doc | None = None) -> Doc:
-    """An instance as it is written down: Nulls carried out, times set; createdAt taken over from `old` if there is one."""
+    """An instance as it is written down: Nulls carried out, times set; createdAt comes from `old` if there is one."""
     out: Doc = {}
     for key, value in new.items():
         cls = value.__class__
@@ -81,9 +81,7 @@ def partly_updated(current: Doc, patch: Doc, now: str, attribute: str) -> Doc:
         if key in _KEPT:
             continue
         if ":" in key:
-            _put_subs(
-                out, key, [_sub_replaced(sub, _like(sub, current, key), now, key) for sub in value], value
-            )
+            _put_subs(out, key, [_sub_replaced(sub, _like(sub, current, key), now, key) for sub in value], value)
         elif value.__class__ is str and value == NULL:
             out.pop(key, None)
         else:
@@ -214,9 +212,7 @@ def _sub_replaced(sub: Doc, current: Doc | None, now: str, attribute: str) -> Do
     return None if is_null(sub) else stored(completed(sub, attribute), now, current)
 
 
-def _sub_merged(
-    sub: Doc, current: Doc | None, now: str, observed_at: str | None, attribute: str
-) -> Doc | None:
+def _sub_merged(sub: Doc, current: Doc | None, now: str, observed_at: str | None, attribute: str) -> Doc | None:
     if is_null(sub):
         return None
     if current is None:

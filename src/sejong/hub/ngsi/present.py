@@ -50,7 +50,7 @@ def present(
     head(entity, ctx, sys_attrs, out)
     writer = Writer(ctx, fmt, sys_attrs=sys_attrs, languages=None if lang is None else parse_lang(lang))
     compact, attribute = ctx.compact, writer.attribute
-    if keep is not None or drop is not None:
+    if keep is not None or drop:
         entity, out = projected(entity, keep, drop), projected(out, keep, drop)
     for key, instances in entity.items():
         if key in ENTITY_HEAD:
@@ -176,7 +176,7 @@ class Writer:
         return value
 
 
-# --- GeoJSON -----------------------------------------------------------------------------------------------------------
+# --- GeoJSON ---------------------------------------------------------------------------------------------------------
 
 
 def feature(

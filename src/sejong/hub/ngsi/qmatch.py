@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from operator import eq, ge, gt, le, lt
 from typing import Any, Final
 
 from sejong.hub.ngsi.instants import try_date, try_instant, try_time
@@ -92,7 +93,7 @@ def decimal_of(number: float) -> Decimal:
 def _equals(value: Value) -> _Test:
     if value.kind == "number":
         number = value.number
-        return lambda given: is_number(given) and compare_numbers(given, number) == 0
+        return _number_test(eq, number)
     if value.kind == "boolean":
         wanted = value.value
         return lambda given: given is wanted
@@ -104,19 +105,20 @@ def _equals(value: Value) -> _Test:
     return lambda given: isinstance(given, str) and given == text
 
 
-_ORDER: Final[dict[str, Callable[[int], bool]]] = {
-    ">": lambda sign: sign > 0,
-    ">=": lambda sign: sign >= 0,
-    "<": lambda sign: sign < 0,
-    "<=": lambda sign: sign <= 0,
-}
+_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {">": gt, ">=": ge, "<": lt, "<=": le}
+
+
+def _number_test(holds: Callable[[Any, Any], bool], number: float) -> _Test:
+    if abs(number) < _EXACT_INT:
+        return lambda given: (type(given) is float or type(given) is int) and holds(given, number)
+    return lambda given: is_number(given) and holds(compare_numbers(given, number), 0)
 
 
 def _ordered(op: str, value: Value) -> _Test:
     holds = _ORDER[op]
     if value.kind == "number":
         number = value.number
-        return lambda given: is_number(given) and holds(compare_numbers(given, number))
+        return _number_test(holds, number)
     text = value.text
     if value.kind in _MOMENT_OF:
         read = _MOMENT_OF[value.kind]
@@ -124,10 +126,10 @@ def _ordered(op: str, value: Value) -> _Test:
 
         def test(given: Any) -> bool:
             at = read(given) if isinstance(given, str) else None
-            return at is not None and holds((at > moment) - (at < moment))
+            return at is not None and holds(at, moment)
 
         return test
-    return lambda given: isinstance(given, str) and holds((given > text) - (given < text))
+    return lambda given: isinstance(given, str) and holds(given, text)
 
 
 def _scalar_test(op: Operator, operand: Operand) -> _Test:
@@ -260,8 +262,6 @@ def member_value(instance: dict[str, Any], members: tuple[str, ...], missing: ob
 def instances(node: Any, key: str) -> list[dict[str, Any]]:
     """The instances of one attribute of an entity or of an attribute instance; empty when there are none."""
     found = node.get(key) if isinstance(node, dict) else None
-    if isinstance(found, dict):
-        return [found]
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
@@ -311,7 +311,15 @@ def _walk(keys: tuple[str, ...], test: _Test) -> Predicate:
 
 
 def _any_instance(key: str, test: _Test) -> _Test:
-    return lambda node: any(test(instance) for instance in instances(node, key))
+    def any_passes(node: Any) -> bool:
+        found = node.get(key) if isinstance(node, dict) else None
+        if isinstance(found, list):
+            for instance in found:
+                if isinstance(instance, dict) and test(instance):
+                    return True
+        return False
+
+    return any_passes
 
 
 def _linked_term(term: Term, path: AttributePath, linked: Linked | None) -> Predicate:

@@ -112,7 +112,7 @@ class _Writer:
                 f"({column.asks_document} or ({texts}{found.sure}))",
                 f"({texts}{found.maybe} and {column.text} {_NOT_A_LINK})",
             )
-        return Fragment(f"({column.asks_document} or {found.maybe})", found.sure)
+        return Fragment(f"({found.maybe} or {column.asks_document})", found.sure)
 
     def positive(self, op: str, operand: Operand, column: _Scalar) -> Fragment:
         """Where a single stored scalar passes; for ``!=`` and ``!~=`` the opposite condition."""
@@ -146,7 +146,7 @@ class _Writer:
 
     def ordered(self, op: str, value: Value, column: _Scalar) -> Fragment:
         if value.kind == "number":
-            return exact(f"({column.is_number} and {column.json} {op} {self.literal(value)})")
+            return exact(f"({column.json} {op} {self.literal(value)} and {column.is_number})")
         if value.kind in _SURE_MOMENT:
             return self.moment(op, value, column)
         if "\x00" in value.text:

@@ -1,7 +1,7 @@
 """How a thing has changed: history rows as the temporal representations of NGSI-LD.
 
-A row is one recorded instance of one attribute. `chosen` and `cut` decide which rows an answer holds, `present_temporal`
-writes them as instances, as value-time pairs, or hands them to `aggregation.py`.
+A row is one recorded instance of one attribute. `chosen` and `cut` decide which rows an answer holds,
+`present_temporal` writes them as instances, as value-time pairs, or hands them to `aggregation.py`.
 
 Source: ETSI GS CIM 009 v1.9.1 clauses 4.5.6-4.5.9 (temporal representations), 4.5.19 (aggregation), 4.11 (temporal
 query), 6.3.10 (partial answers).
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Page(Struct, frozen=True):
-    """The rows that fit into one answer. `start` and `end` (DateTime text) are set when rows had to be left out (206)."""
+    """The rows that fit into one answer. `start` and `end` (DateTime text) are set when rows were left out (206)."""
 
     rows: list[Row]
     start: str | None = None
@@ -106,6 +106,8 @@ def cut(
         size -= 1
     if size == 0:
         size = times.count(times[0])
+        if size == len(rows):
+            return Page(list(rows))
     kept, newest_or_oldest = ordered[:size], times[size - 1]
     if last_n is None:
         start = None if temporal is None else temporal.start

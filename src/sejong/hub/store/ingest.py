@@ -161,7 +161,10 @@ class PastCount(msgspec.Struct, frozen=True):
 
 
 PAST = Sql(
-    "select day::timestamptz as day, door, sender, reason, n from hub.dead_letter_past order by day desc, n desc limit $1",
+    """
+select day::timestamptz as day, door, sender, reason, n from hub.dead_letter_past
+order by day desc, n desc limit $1
+""",
     PastCount,
 )
 TRIM_LETTERS = Sql(
@@ -214,7 +217,7 @@ class Silent(msgspec.Struct, frozen=True):
 
 SILENT = Sql(
     """
-with up as (select coalesce(max(started), '-infinity') as since from hub.ingest_run)
+with up as (select coalesce(min(started), $1) as since from hub.ingest_run where beat > $1 - interval '1 minute')
 select entity, seen, usual_s, extract(epoch from $1 - greatest(seen, up.since))::float8 as silent_s
 from hub.device_seen, up
 where n >= 3 and usual_s is not null
@@ -294,12 +297,6 @@ on conflict (entity, attribute, kind) do update set last = excluded.last, n = s.
     low = excluded.low, high = excluded.high
 """
 )
-CLEAR_SUSPECTS = Sql(
-    """
-delete from hub.suspect s using unnest($1::text[], $2::text[], $3::text[]) as r(entity, attribute, kind)
-where s.entity = r.entity and s.attribute = r.attribute and s.kind = r.kind
-"""
-)
 TRIM_SUSPECTS = Sql("delete from hub.suspect where last < $1")
 
 
@@ -332,4 +329,3 @@ update hub.ingest_file set done = $3, readings = readings + $4, duplicates = dup
 where sha256 = $1 and how = $2
 """
 )
-PROBE = Sql("insert into hub.ingest_run(process, started, beat) values ($1, $2, $2) on conflict (process) do nothing")

@@ -5,35 +5,51 @@ Texts come from `selection.where` alone, which binds every value of a client as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from sejong.hub.selection import Selection
+from sejong.hub.indexing import EXPIRES
+from sejong.hub.ngsi.change import live
+from sejong.hub.ngsi.errors import TooComplexQuery
+from sejong.hub.ngsi.instants import format_instant
+from sejong.hub.selection import Selection, link_targets
+from sejong.hub.store.entities import FETCH, NUMBERED
 from sejong.kit.postgres import Connection, Sql
 
+Doc = dict[str, Any]
 SECOND_TYPES = Sql("select distinct type from hub.entity_type where type = any($1)")
+IDS = Sql("select id from hub.entity where no = any($1) order by no")
 PAGE = 1000
 """Rows read at once while candidates are tested. Chosen."""
-
-
-class Picked(msgspec.Struct, frozen=True):
-    """One entity of a page."""
-
-    no: int
-    doc: bytes
+MOST_ORDERED = 100_000
+"""Entities one request puts in an order of its own at most. Chosen: a few seconds of work."""
+MOST_KNOWN = 20_000
+"""Linked entities kept while candidates are tested. Chosen."""
+_TRANSIENT = f"position('{EXPIRES.decode()}'::bytea in doc) > 0"
 
 
 class Search:
-    """One selection against one tenant at one moment."""
+    """One selection against one tenant at one moment. `history`: also what is deleted or has expired."""
 
-    def __init__(self, tenant: int, now: datetime, selection: Selection, number: Callable[[str], int | None]) -> None:
+    def __init__(
+        self,
+        tenant: int,
+        now: datetime,
+        selection: Selection,
+        number: Callable[[str], int | None],
+        *,
+        history: bool = False,
+    ) -> None:
         self.values: list[Any] = [tenant, now]
-        self.selection, self._number = selection, number
+        self.selection, self._number, self._history = selection, number, history
+        self._now = format_instant(now)
         self.maybe = self.sure = "true"
-        self._test: Callable[[dict[str, Any]], bool] | None = None
+        self._test: Callable[[Doc], bool] | None = None
+        self._links = selection.links
+        self._known: dict[str, Doc | None] = {}
 
     async def prepare(self, connection: Connection) -> Search:
         """Write the conditions (asks the database which of the types occur as second types)."""
@@ -44,65 +60,124 @@ class Search:
         where = self.selection.where(self._number, self._bind, second)
         # NULL means no in both strengths.
         self.maybe, self.sure = where.maybe, f"coalesce({where.sure}, false)"
-        if not where.is_exact:
-            self._test = self.selection.test()
+        if self.selection.asks_attributes:
+            self.sure = f"({self.sure} and not {_TRANSIENT})"
+        elif where.is_exact:
+            return self
+        self._test = self.selection.test(self._known.get)
         return self
 
     def _bind(self, value: Any) -> str:
         self.values.append(value)
         return f"${len(self.values)}"
 
-    def _rows(self, extra: str = "") -> str:
-        return (
-            "select no, doc, {sure} as sure from hub.entity where tenant = $1 and deleted is null"
-            " and (expires is null or expires > $2) and {maybe}{extra} order by no"
-        ).format(sure="true" if self._test is None else self.sure, maybe=f"({self.maybe})", extra=extra)
+    @property
+    def _head(self) -> str:
+        alive = "deleted is null and (expires is null or expires > $2)"
+        if self._history:
+            alive = "$2::timestamptz is not null"
+        return f"from hub.entity where tenant = $1 and {alive} and ({self.maybe})"
 
-    async def page(self, connection: Connection, limit: int, offset: int) -> list[Picked]:
-        """`limit` entities after the first `offset`, in order of their creation."""
+    async def page(self, connection: Connection, limit: int, offset: int) -> list[Doc]:
+        """`limit` living entities after the first `offset`, in order of their creation."""
         if self._test is None:
-            values = self._bound()
-            sql = f"{self._rows()} limit {int(limit)} offset {int(offset)}"
-            return [Picked(r[0], r[1]) for r in await connection.fetch(sql, *values)]
-        picked: list[Picked] = []
-        skipped, last = 0, 0
-        while len(picked) < limit:
-            size = min(PAGE, max(64, 2 * (limit + offset)))
-            rows = await connection.fetch(f"{self._rows(f' and no > {int(last)}')} limit {size}", *self._bound())
-            for no, doc, sure in rows:
-                if len(picked) == limit:
-                    break
-                if sure or self._test(msgspec.json.decode(doc)):
-                    if skipped < offset:
-                        skipped += 1
-                    else:
-                        picked.append(Picked(no, doc))
-            if len(rows) < size:
+            sql = f"select doc {self._head} order by no limit {int(limit)} offset {int(offset)}"
+            return [e for (doc,) in await connection.fetch(sql, *self.values) if (e := self._living(doc))]
+        start = await self._skip(connection, offset) if offset else 0
+        picked: list[Doc] = []
+        if start is None:
+            return picked
+        async for _, entity in self._matches(connection, start, min(PAGE, max(64, 2 * limit))):
+            if entity is not None:
+                picked.append(entity)
+            if len(picked) == limit:
                 break
-            last = rows[-1][0]
         return picked
+
+    async def _skip(self, connection: Connection, offset: int) -> int | None:
+        """The number of the `offset`-th match, None if there are fewer."""
+        async for no, _ in self._matches(connection, documents=False):
+            offset -= 1
+            if not offset:
+                return no
+        return None
+
+    async def ordered(
+        self, connection: Connection, limit: int, offset: int, key: Callable[[Mapping[str, Any]], Any]
+    ) -> list[Doc]:
+        """`limit` living entities after the first `offset`, in the order of `key`. Raises TooComplexQuery."""
+        found: list[tuple[Any, int]] = []
+        async for no, entity in self._matches(connection):
+            if entity is not None:
+                found.append((key(entity), no))
+            if len(found) > MOST_ORDERED:
+                raise TooComplexQuery(f"orderBy: more than {MOST_ORDERED} entities would have to be put in order")
+        found.sort()
+        wanted = [no for _, no in found[offset : offset + limit]]
+        docs = {row.no: row.doc for row in await NUMBERED.all(connection, wanted)}
+        return [entity for no in wanted if (entity := self._living(docs[no]))]
 
     async def count(self, connection: Connection) -> int:
         """How many entities match in all."""
-        head = (
-            "from hub.entity where tenant = $1 and deleted is null and (expires is null or expires > $2)"
-            f" and ({self.maybe})"
-        )
         if self._test is None:
-            return int(await connection.fetchval(f"select count(*) {head}", *self._bound()) or 0)
-        certain = f"select count(*) filter (where {self.sure}) {head}"
-        total = int(await connection.fetchval(certain, *self._bound()) or 0)
-        async for (doc,) in connection.cursor(f"select doc {head} and not {self.sure}", *self._bound(), prefetch=PAGE):
-            total += self._test(msgspec.json.decode(doc))
+            return int(await connection.fetchval(f"select count(*) {self._head}", *self.values) or 0)
+        certain = f"select count(*) filter (where {self.sure}) {self._head}"
+        total = int(await connection.fetchval(certain, *self.values) or 0)
+        async for _ in self._matches(connection, only_unsure=True):
+            total += 1
         return total
 
     async def numbers(self, connection: Connection) -> list[int]:
-        """The numbers of all matching entities (for histories)."""
-        found: list[int] = []
-        for no, doc, sure in await connection.fetch(self._rows(), *self._bound()):
-            if sure or self._test is None or self._test(msgspec.json.decode(doc)):
-                found.append(no)
-        return found
+        """The numbers of all matching entities, in order of their creation."""
+        return [no async for no, _ in self._matches(connection, documents=False)]
 
-    def _bound(self) -> Sequence[Any]:
-        return self.values
+    async def _matches(
+        self,
+        connection: Connection,
+        after: int = 0,
+        size: int = PAGE,
+        *,
+        documents: bool = True,
+        only_unsure: bool = False,
+    ) -> AsyncIterator[tuple[int, Doc | None]]:
+        """Numbers of what matches, in order; with documents where they were read."""
+        sure = "true" if self._test is None else self.sure
+        doc = "doc" if documents else f"case when {sure} then null else doc end as doc"
+        extra = f" and not {sure}" if only_unsure else ""
+        while True:
+            sql = f"select no, {doc}, {sure} as sure {self._head}{extra} and no > {int(after)} order by no limit {size}"
+            rows = await connection.fetch(sql, *self.values)
+            for match in await self._tested(connection, rows):
+                yield match
+            if len(rows) < size:
+                return
+            after, size = rows[-1][0], PAGE
+
+    async def _tested(self, connection: Connection, rows: Sequence[Any]) -> list[tuple[int, Doc | None]]:
+        read = [(no, None if doc is None else self._living(doc), doc is None, sure) for no, doc, sure in rows]
+        unsure = [entity for _, entity, _, sure in read if not sure and entity is not None]
+        if self._links and unsure:
+            await self._follow(connection, unsure)
+        test = self._test
+        return [
+            (no, entity)
+            for no, entity, unread, sure in read
+            if (sure and (unread or entity is not None)) or (entity is not None and test is not None and test(entity))
+        ]
+
+    async def _follow(self, connection: Connection, entities: Sequence[Doc]) -> None:
+        """Read the entities that these link to, as far as the query looks."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        for paths in self._links:
+            wanted = set().union(*(link_targets(entity, paths) for entity in entities))
+            missing = [one for one in wanted if one not in self._known]
+            if missing:
+                self._known.update(dict.fromkeys(missing))
+                for row in await FETCH.all(connection, self.values[0], missing):
+                    self._known[row.id] = self._living(row.doc)
+            entities = [entity for one in wanted if (entity := self._known[one]) is not None]
+
+    def _living(self, doc: bytes) -> Doc | None:
+        entity = msgspec.json.decode(doc)
+        return live(entity, self._now) if EXPIRES in doc and not self._history else entity

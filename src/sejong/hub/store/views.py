@@ -89,12 +89,15 @@ class Figure(msgspec.Struct, frozen=True):
     total: float | None
 
 
+# One broken sensor must not move a number about the whole city: values above twenty times the median are
+# left out (chosen; the faulty device itself shows in /ops/data).
 FIGURE = Sql(
     """
-select count(*)::int as n, avg(v) as mean, percentile_cont(0.5) within group (order by v) as median,
-       max(v) as worst, sum(v) as total
-from (select (q ->> $3)::float8 as v from hub.entity
-      where tenant = $1 and type0 = any($2) and deleted is null and jsonb_typeof(q -> $3) = 'number') x
+with v as (select (q ->> $3)::float8 as v from hub.entity
+           where tenant = $1 and type0 = any($2) and deleted is null and jsonb_typeof(q -> $3) = 'number'),
+     m as (select percentile_cont(0.5) within group (order by v) as median from v)
+select count(*)::int as n, avg(v) as mean, (select median from m) as median, max(v) as worst, sum(v) as total
+from v, m where m.median is null or m.median = 0 or v <= 20 * m.median
 """,
     Figure,
 )

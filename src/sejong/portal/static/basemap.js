@@ -18,7 +18,7 @@ const byRank = (...stops) => wide(...stops.map((stop, i) => (i % 2 ? ["*", rank,
 /** The MapLibre style in a language. Roads take the flow colour of their feature state `s`. */
 export function groundStyle(language) {
   const name = language === "en" ? ["coalesce", ["get", "name_en"], ["get", "name"]] : ["get", "name"];
-  const text = (size) => ({ "text-field": name, "text-size": size, "text-max-width": 8, "text-padding": 6 });
+  const text = (size) => ({ "text-field": name, "text-font": ["Pretendard GOV"], "text-size": size, "text-max-width": 8, "text-padding": 6 });
   const ink = (colour) => ({ "text-color": token(colour), "text-halo-color": token("--map-halo"), "text-halo-width": 1.6 });
   const tiles = { source: "ground" };
   const flow = ["match", ["feature-state", "s"], 1, token("--flow-good"), 2, token("--flow-fair"), 3, token("--flow-bad"), "#0000"];

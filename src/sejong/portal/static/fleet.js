@@ -1,9 +1,10 @@
-// Everything that moves or changes, drawn by one WebGL layer inside MapLibre: 12 bytes a thing, two draw calls.
+// Everything that moves or changes, drawn by one WebGL program over the map: 12 bytes a thing, two draw calls.
 
 const STRIDE = 12;
 const GLIDE_MS = 1000;
-const FRAME_MS = 50;
+const FRAME_MS = 66;
 const TELEPORT = 2000;
+const ARROW = 1;
 export const STATES = ["unknown", "good", "fair", "bad", "worst", "off"];
 
 const VERTEX = `#version 300 es
@@ -66,22 +67,35 @@ void main() {
   colour = vec4(mix(halo, fill, body), 1.0) * whole;
 }`;
 
-/** The fleet's memory and its MapLibre layer. `onCount` hears how many things there are. */
+/** The fleet's memory and its own canvas over the map. `onCount` hears how many things there are.
+ *
+ * To MapLibre it is a custom layer that only learns the camera; drawing on a canvas of our own lets things glide
+ * without painting the whole map again each time, which costs twenty times as much.
+ */
 export class Fleet {
   id = "fleet";
   type = "custom";
   renderingMode = "2d";
 
-  constructor({ still, onCount = () => {} }) {
+  constructor({ stage, still, onCount = () => {} }) {
     this.still = still;
     this.onCount = onCount;
     this.grid = { west: 0, north: 0, step: 1 };
     this.kinds = new Float32Array(64);
     this.count = 0;
     this.slots = new Map();
-    this.moving = [];
+    this.gliding = 0;
     this.began = 0;
     this.grow(256);
+    this.canvas = document.createElement("canvas");
+    this.canvas.className = "fleet";
+    this.canvas.setAttribute("aria-hidden", "true");
+    stage.append(this.canvas);
+    this.gl = this.canvas.getContext("webgl2", { alpha: true, premultipliedAlpha: true, antialias: false, depth: false });
+    if (!this.gl) throw new Error("no WebGL");
+    this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    this.canvas.addEventListener("webglcontextrestored", () => this.prepare());
+    this.prepare();
   }
 
   grow(room) {
@@ -89,7 +103,10 @@ export class Fleet {
     if (this.bytes) bytes.set(this.bytes);
     this.bytes = bytes;
     this.shorts = new Uint16Array(bytes.buffer);
-    this.numbers = Object.assign(new Uint32Array(room), this.numbers ?? []);
+    const numbers = new Uint32Array(room), moving = new Uint32Array(room);
+    if (this.numbers) numbers.set(this.numbers);
+    if (this.moving) moving.set(this.moving);
+    Object.assign(this, { numbers, moving });
     this.room = room;
   }
 
@@ -100,19 +117,19 @@ export class Fleet {
 
   /** Takes a frame in; what moved glides to its new place during the next second. */
   apply(frame) {
-    const { shorts } = this;
-    for (const slot of this.moving) {
-      shorts[slot * 6] = shorts[slot * 6 + 2];
-      shorts[slot * 6 + 1] = shorts[slot * 6 + 3];
+    for (let i = 0; i < this.gliding; i++) {
+      const at = this.moving[i] * 6;
+      this.shorts[at] = this.shorts[at + 2];
+      this.shorts[at + 1] = this.shorts[at + 3];
     }
-    this.moving = [];
+    this.gliding = 0;
     if (frame.forget) this.forget();
     for (const number of frame.gone) this.remove(number);
     for (let i = 0; i < frame.put.length; i++) this.put(frame, i);
     this.began = performance.now();
     this.stale = true;
     this.onCount(this.count);
-    this.wake();
+    this.glide();
   }
 
   forget() {
@@ -134,8 +151,8 @@ export class Fleet {
     const dx = x - shorts[at + 2], dy = y - shorts[at + 3];
     const moves = known && (dx !== 0 || dy !== 0) && Math.abs(dx) + Math.abs(dy) < TELEPORT;
     if (moves) {
-      this.moving.push(slot);
-      bytes[look + 2] = Math.round(((Math.atan2(dx, -dy) / (2 * Math.PI) + 1) % 1) * 255);
+      this.moving[this.gliding++] = slot;
+      if (this.kinds[frame.kind[i] * 2] === ARROW) bytes[look + 2] = turnOf(dx, dy);
     } else if (!known) {
       bytes[look + 2] = 0;
     }
@@ -174,14 +191,16 @@ export class Fleet {
     return found;
   }
 
-  /** Paints again while something glides, at most 20 times a second. */
-  wake() {
-    if (!this.map) return;
-    this.map.triggerRepaint();
+  /** Paints now, and on while something glides, at most 15 times a second. */
+  glide() {
+    cancelAnimationFrame(this.next);
     clearTimeout(this.timer);
-    if (this.moving.length && !this.still() && performance.now() - this.began < GLIDE_MS) {
-      this.timer = setTimeout(() => this.wake(), FRAME_MS);
-    }
+    this.next = requestAnimationFrame(() => {
+      this.paint();
+      if (this.gliding && !this.still() && performance.now() - this.began < GLIDE_MS) {
+        this.timer = setTimeout(() => this.glide(), FRAME_MS);
+      }
+    });
   }
 
   colours(read) {
@@ -190,9 +209,18 @@ export class Fleet {
     this.mark = read("--state-mark");
   }
 
-  onAdd(map, gl) {
+  onAdd(map) {
     this.map = map;
-    const program = gl.createProgram();
+  }
+
+  /** MapLibre paints: the camera may have moved, so we paint in the same frame. */
+  render(_gl, options) {
+    this.world = options.defaultProjectionData.mainMatrix;
+    this.paint();
+  }
+
+  prepare() {
+    const { gl } = this, program = gl.createProgram();
     for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
       const shader = gl.createShader(type);
       gl.shaderSource(shader, source);
@@ -201,23 +229,17 @@ export class Fleet {
     }
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
-    this.program = program;
-    this.places = Object.fromEntries(
-      ["matrix", "t", "scale", "ratio", "pass", "kinds", "colours", "halo", "mark"].map((name) => [
-        name,
-        gl.getUniformLocation(program, name),
-      ]),
-    );
-    this.buffer = gl.createBuffer();
-    this.array = gl.createVertexArray();
-    gl.bindVertexArray(this.array);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer);
+    const names = ["matrix", "t", "scale", "ratio", "pass", "kinds", "colours", "halo", "mark"];
+    this.places = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)]));
+    gl.useProgram(program);
+    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
     for (const [name, size, type, at] of [["before", 2, gl.UNSIGNED_SHORT, 0], ["now", 2, gl.UNSIGNED_SHORT, 4], ["look", 3, gl.UNSIGNED_BYTE, 8]]) {
       const place = gl.getAttribLocation(program, name);
       gl.enableVertexAttribArray(place);
       gl.vertexAttribPointer(place, size, type, false, STRIDE, at);
     }
-    gl.bindVertexArray(null);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.stale = true;
   }
 
@@ -233,20 +255,25 @@ export class Fleet {
     return out;
   }
 
-  render(gl, options) {
+  paint() {
+    const { gl, places, canvas, map } = this;
+    if (!this.world || !this.palette) return;
+    const ratio = map.getPixelRatio(), ground = map.getCanvas();
+    if (canvas.width !== ground.width || canvas.height !== ground.height) {
+      canvas.width = ground.width;
+      canvas.height = ground.height;
+    }
+    gl.viewport(0, 0, canvas.width, canvas.height);
+    gl.clear(gl.COLOR_BUFFER_BIT);
     if (!this.count) return;
-    const { places } = this, zoom = this.map.getZoom();
-    gl.useProgram(this.program);
-    gl.bindVertexArray(this.array);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer);
     if (this.stale) {
       gl.bufferData(gl.ARRAY_BUFFER, this.bytes.subarray(0, this.count * STRIDE), gl.DYNAMIC_DRAW);
       this.stale = false;
     }
-    gl.uniformMatrix4fv(places.matrix, false, this.matrix(options.defaultProjectionData.mainMatrix));
+    gl.uniformMatrix4fv(places.matrix, false, this.matrix(this.world));
     gl.uniform1f(places.t, this.still() ? 1 : Math.min(1, (performance.now() - this.began) / GLIDE_MS));
-    gl.uniform1f(places.scale, Math.min(1.3, Math.max(0.45, (zoom - 8) / 6)));
-    gl.uniform1f(places.ratio, this.map.getPixelRatio());
+    gl.uniform1f(places.scale, Math.min(1.3, Math.max(0.45, (map.getZoom() - 8) / 6)));
+    gl.uniform1f(places.ratio, ratio);
     gl.uniform2fv(places.kinds, this.kinds);
     gl.uniform3fv(places.colours, this.palette);
     gl.uniform3fv(places.halo, this.halo);
@@ -255,13 +282,10 @@ export class Fleet {
       gl.uniform1i(places.pass, pass);
       gl.drawArrays(gl.POINTS, 0, this.count);
     }
-    gl.bindVertexArray(null);
   }
+}
 
-  onRemove(_map, gl) {
-    gl.deleteProgram(this.program);
-    gl.deleteBuffer(this.buffer);
-    gl.deleteVertexArray(this.array);
-    this.map = undefined;
-  }
+/** A direction on the grid (y grows southward) as 256ths of a turn from north. */
+function turnOf(dx, dy) {
+  return Math.round(((Math.atan2(dx, -dy) / (2 * Math.PI) + 1) % 1) * 255);
 }

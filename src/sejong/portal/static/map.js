@@ -47,7 +47,7 @@ async function open(box) {
   });
   map.touchZoomRotate.disableRotation();
   map.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
-  const fleet = new Fleet({ still: stillness });
+  const fleet = new Fleet({ stage: map.getCanvasContainer(), still: stillness });
   const island = { box, map, fleet, words, flows: new Map(), after: [] };
   map.on("style.load", () => dress(island));
   document.addEventListener("sejong:look", () => map.setStyle(groundStyle(box.dataset.lang), { diff: false }));
@@ -62,7 +62,7 @@ async function open(box) {
 /** After every change of style: colours, our layer, the flow on the roads. */
 function dress({ map, fleet, flows, after }) {
   fleet.colours(rgb);
-  map.addLayer(fleet, map.getLayer("spot") ? "spot" : undefined);
+  map.addLayer(fleet);
   for (const [id, s] of flows) map.setFeatureState({ source: "ground", sourceLayer: "road", id }, { s });
   for (const step of after) step();
 }
@@ -114,7 +114,7 @@ function watchCity(island) {
     list();
   });
   setInterval(() => document.hidden || list(), LIST_MS);
-  if (matchMedia("(min-width: 1024px)").matches) document.getElementById("legend").open = true;
+  if (matchMedia("(min-width: 1280px) and (min-height: 800px)").matches) document.getElementById("legend").open = true;
   choosable(island);
 }
 

@@ -1,0 +1,36 @@
+"""The portal of a running city: its pages over the living record, its base map, its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from starlette.routing import BaseRoute
+
+from sejong.citypack.api import CityPack, basemap_path, tiles_reader
+from sejong.hub.api import RecordView
+from sejong.kit.city import City
+from sejong.portal.assets import Assets, portal_folders
+from sejong.portal.face import Face, TileReader
+from sejong.portal.pages import Pages, template_folders
+from sejong.portal.web import portal_routes
+
+
+def routes(city: City) -> Sequence[BaseRoute]:
+    """Every address of the portal; mounted last, because it answers what nobody else does."""
+    pages = Pages(
+        templates=template_folders({service.name: service.folder() for service in city.services}),
+        assets=Assets(portal_folders(files("sejong.portal"))),
+        translator=city.translator,
+        clock=city.clock,
+        city=city.part(CityPack).city,
+        language=city.settings.language,
+        public_url=city.settings.public_url,
+    )
+    return portal_routes(Face(pages=pages, view=city.part(RecordView), tiles=base_map(city)))
+
+
+def base_map(city: City) -> TileReader | None:
+    """The base map `sejong load` drew; none before the first load (the map then shows points on a plain ground)."""
+    path = basemap_path(city.settings.state)
+    return tiles_reader(path) if path.is_file() else None
