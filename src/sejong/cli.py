@@ -105,6 +105,79 @@ def load(
 
 
 @app.command()
+def simulate(
+    speed: Annotated[float, typer.Option(min=1, max=600, help="도시 시계의 빠르기 · speed of the city clock")] = 1.0,
+    seed: Annotated[int, typer.Option(help="씨앗: 같으면 같은 하루 · same seed, same day")] = 7,
+    history: Annotated[bool, typer.Option(help="처음이면 지난 하루도 · the first time, also the day before")] = True,
+) -> None:
+    """현장 기기를 흉내 냅니다 · Play the field devices of the city."""
+    from sejong.field import simulate as play
+
+    given = Settings()
+    known = given if speed == 1.0 else given.model_copy(update={"clock_speed": speed})
+    run(play(known, seed=seed, history=history))
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help=".csv .geojson .ndjson (.gz)")],
+    model: Annotated[str | None, typer.Option(help="기기 모델로 읽기 · read lines by this device model")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="파일에 없을 때의 종류 · type where the file has none")
+    ] = None,
+    anew: Annotated[bool, typer.Option(help="처음부터 다시 · from the beginning")] = False,
+) -> None:
+    """파일의 측정값을 넣습니다 · Take the readings of a file into the record."""
+    from sejong.field import ingest as take
+
+    done = run(take(Settings(), file, model=model, kind=kind, anew=anew))
+    raise typer.Exit(1 if done.refused else 0)
+
+
+devices = typer.Typer(help="기기 키와 모델 · device keys and models", no_args_is_help=True)
+app.add_typer(devices, name="devices")
+
+
+@devices.command("add")
+def devices_add(
+    name: Annotated[str, typer.Argument(help="키의 이름 = MQTT 사용자 · name of the key = MQTT user")],
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="말할 수 있는 엔티티(*) · entities it may speak for")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="초당 측정값 · readings a second")] = None,
+    note: str = "",
+) -> None:
+    """기기에 키를 줍니다 · Give a device a key; its secret is shown once."""
+    from sejong.field import add_device
+
+    run(add_device(Settings(), name, ids=ids or [], rate=rate, note=note))
+
+
+@devices.command("list")
+def devices_list() -> None:
+    """모든 키 · Every key."""
+    from sejong.field import list_devices
+
+    run(list_devices(Settings()))
+
+
+@devices.command("revoke")
+def devices_revoke(name: str) -> None:
+    """키를 거둡니다 · Take a key away."""
+    from sejong.field import revoke_device
+
+    run(revoke_device(Settings(), name))
+
+
+@devices.command("model")
+def devices_model(file: Annotated[Path, typer.Argument(help="TOML")]) -> None:
+    """기기 모델을 가르칩니다 · Teach device models from a TOML file."""
+    from sejong.field import add_models
+
+    run(add_models(Settings(), file))
+
+
+@app.command()
 def settings() -> None:
     """모든 설정과 뜻을 보여 줍니다 · Show every setting and its meaning."""
     typer.echo(settings_page(), nl=False)

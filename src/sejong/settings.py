@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +24,19 @@ class Settings(BaseSettings):
     mqtt_url: str | None = Field(
         default=None, description="`mqtt://user:password@host:port` of the broker. Unset: `sejong up` starts its own."
     )
-    public_url: str = Field(default="http://localhost:8000", description="Address residents use, without a slash at the end.")
+    public_url: str = Field(default="http://localhost:8000", description="Address residents use, no slash at the end.")
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port the web server listens on.")
     web_workers: int = Field(default=1, ge=1, le=64, description="Web processes of `sejong web`.")
+    clock_speed: float = Field(
+        default=1.0,
+        ge=1,
+        le=600,
+        description="How many times faster than real time the city's clock runs (for demonstrations).",
+    )
+    clock_start: datetime | None = Field(
+        default=None, description="Real moment from which a faster city clock is counted; every process needs the same."
+    )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections per process at most.")
     language: Literal["ko", "en"] = Field(default="ko", description="Language shown when a visitor states none.")
     log_style: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")

@@ -18,36 +18,36 @@ from starlette.routing import Route
 from sejong.kernel.clock import Clock, SystemClock
 from sejong.kit.i18n import Translator
 from sejong.portal.assets import Assets, portal_folders
-from sejong.portal.face import Face
+from sejong.portal.face import Face, TileReader
 from sejong.portal.pages import Pages, template_folders
 from sejong.portal.web import portal_routes
 
 
-def demo_face(clock: Clock, city: DemoCity) -> Face:
-    """The portal of the demo city."""
+def demo_pages(clock: Clock) -> Pages:
+    """The frame of every page; making it reads and compresses all static files."""
     home = files("sejong.portal")
-    pages = Pages(
+    return Pages(
         templates=template_folders({"portal": home}),
         assets=Assets(portal_folders(home)),
         translator=Translator.from_folders([home]),
         clock=clock,
         city=DemoFace(),
     )
-    return Face(pages=pages, view=city, tiles=demo_tiles())
 
 
-def demo_tiles() -> object | None:
+def demo_tiles() -> TileReader | None:
     """The real base map where the city pack has built one."""
     try:
-        from sejong.citypack.basemap import tiles_reader
+        from sejong.citypack.api import tiles_reader
     except ImportError:
         return None
     path = os.environ.get("DEMO_BASEMAP")
     return tiles_reader(Path(path)) if path else None
 
 
-def demo_app(clock: Clock, city: DemoCity, *, alive: bool = False) -> Starlette:
-    """The app; `alive` lets the buses drive and the first bike station change every second."""
+def demo_app(pages: Pages, city: DemoCity, *, alive: bool = False) -> Starlette:
+    """The app; `alive` lets the buses drive."""
+    face = Face(pages=pages, view=city, tiles=demo_tiles())
 
     async def touch(request: Request) -> Response:
         """Lets a browser test send a reading: `/demo/set?id=&name=&value=`."""
@@ -62,7 +62,7 @@ def demo_app(clock: Clock, city: DemoCity, *, alive: bool = False) -> Starlette:
         if task:
             task.cancel()
 
-    routes = [Route("/demo/set", touch), *portal_routes(demo_face(clock, city))]
+    routes = [Route("/demo/set", touch), *portal_routes(face)]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
@@ -77,4 +77,4 @@ def app() -> Starlette:
     """What granian serves."""
     clock = SystemClock()
     city = DemoCity(clock, crowd=int(os.environ.get("DEMO_CROWD", "0")))
-    return demo_app(clock, city, alive=os.environ.get("DEMO_ALIVE") == "1")
+    return demo_app(demo_pages(clock), city, alive=os.environ.get("DEMO_ALIVE") == "1")

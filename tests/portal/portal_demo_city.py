@@ -57,6 +57,7 @@ class DemoCity:
 
     def __init__(self, clock: Clock, crowd: int = 0) -> None:
         self.clock = clock
+        self.made_at = clock.now()
         self.entities: dict[str, dict[str, Any]] = {}
         self.numbers: dict[str, int] = {}
         self.histories: dict[tuple[str, str], list[tuple[datetime, Scalar]]] = {}
@@ -64,7 +65,6 @@ class DemoCity:
         self._listeners: set[asyncio.Queue[list[int]]] = set()
         for entity in (*made(clock.now()), *crowded(clock.now(), crowd)):
             self.add(entity)
-        self._invent_history()
 
     def add(self, entity: dict[str, Any]) -> None:
         """Put one more thing into the record."""
@@ -77,8 +77,9 @@ class DemoCity:
     def set(self, entity_id: str, name: str, value: Scalar, unit: str = "") -> None:
         """A reading arrives."""
         now = self.clock.now()
+        past = self._past(entity_id, name)
         self.entities[entity_id][name] = prop(value, now, unit)
-        self.histories.setdefault((entity_id, name), []).append((now, value))
+        past.append((now, value))
         self.tell([self.numbers[entity_id]])
 
     def remove(self, entity_id: str) -> None:
@@ -101,17 +102,16 @@ class DemoCity:
                 moved.append(self.numbers[entity["id"]])
         self.tell(moved)
 
-    def _invent_history(self) -> None:
-        now = self.clock.now()
-        for entity_id, entity in self.entities.items():
-            for name, attribute in entity.items():
-                if isinstance(attribute, dict) and "observedAt" in attribute and entity["type"] != "Crowd":
-                    last = attribute["value"]
-                    if isinstance(last, bool) or not isinstance(last, (int, float)):
-                        continue
-                    self.histories[entity_id, name] = [
-                        (now - timedelta(minutes=5 * step), wave(last, step)) for step in range(288, -1, -1)
-                    ]
+    def _past(self, entity_id: str, name: str) -> list[tuple[datetime, Scalar]]:
+        """A day of values that ends at the one measured when the city was made; then what was `set` since."""
+        key = (entity_id, name)
+        if key not in self.histories:
+            attribute = self.entities[entity_id].get(name, {})
+            last = attribute.get("value")
+            measured = "observedAt" in attribute and isinstance(last, (int, float)) and not isinstance(last, bool)
+            steps = range(288, -1, -1) if measured else ()
+            self.histories[key] = [(self.made_at - timedelta(minutes=5 * n), wave(last, n)) for n in steps]
+        return self.histories[key]
 
     def card_of(self, entity: dict[str, Any]) -> Card:
         """An entity as a card."""
@@ -161,7 +161,7 @@ class DemoCity:
     async def history(
         self, entity_id: str, attribute: str, since: datetime, until: datetime, max_points: int
     ) -> list[tuple[datetime, Scalar]]:
-        kept = [(t, v) for t, v in self.histories.get((entity_id, attribute), []) if since <= t <= until]
+        kept = [(t, v) for t, v in self._past(entity_id, attribute) if since <= t <= until]
         return kept[:: max(1, len(kept) // max_points)]
 
     async def incoming(self, entity_id: str) -> list[Card]:
@@ -292,12 +292,16 @@ def made(now: datetime) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for n in range(48):
         x, y = lon + ((n * 7) % 13 - 6) * 0.0026, lat + ((n * 5) % 11 - 5) * 0.0021
-        bike = base("BikeHireDockingStation", f"SJ_{n:05}", f"어울링 {n + 1}번 나성동", f"Eoulling {n + 1} Naseong", x, y)
+        bike = base(
+            "BikeHireDockingStation", f"SJ_{n:05}", f"어울링 {n + 1}번 나성동", f"Eoulling {n + 1} Naseong", x, y
+        )
         bike |= {"availableBikeNumber": prop((n * 3) % 14, at), "freeSlotNumber": prop(20 - (n * 3) % 14, at)}
         bike |= {"totalSlotNumber": prop(20)}
         out.append(bike)
     for n in range(6):
-        bus = base("Vehicle", f"brt-B1-{n}", f"B1 간선급행버스 {n}호", f"BRT B1 bus {n}", *bus_place(n, now.timestamp()))
+        bus = base(
+            "Vehicle", f"brt-B1-{n}", f"B1 간선급행버스 {n}호", f"BRT B1 bus {n}", *bus_place(n, now.timestamp())
+        )
         bus |= {"speed": prop(31 + n, at, "KMH"), "occupancyLevel": prop("보통", at), "synthetic": prop(True)}
         bus |= {"delay": prop(400 if n == 5 else 30, at, "SEC")}
         bus |= {"refPublicTransportRoute": {"type": "Relationship", "object": "urn:ngsi-ld:BusLine:demo:B1"}}
@@ -309,11 +313,25 @@ def made(now: datetime) -> list[dict[str, Any]]:
     }
     out.append(line)
     for n in range(5):
-        lot = base("OffStreetParking", f"P{n}", f"나성동 공영주차장 {n + 1}", f"Naseong public car park {n + 1}", lon + n * 0.003, lat - 0.004)
+        lot = base(
+            "OffStreetParking",
+            f"P{n}",
+            f"나성동 공영주차장 {n + 1}",
+            f"Naseong public car park {n + 1}",
+            lon + n * 0.003,
+            lat - 0.004,
+        )
         lot |= {"availableSpotNumber": prop((0, 4, 22, 61, 90)[n], at), "totalSpotNumber": prop(100)}
         out.append(lot)
     for n in range(4):
-        air = base("AirQualityObserved", f"A{n}", f"공기 측정소 {n + 1}", f"Air station {n + 1}", lon - 0.006 + n * 0.004, lat + 0.006)
+        air = base(
+            "AirQualityObserved",
+            f"A{n}",
+            f"공기 측정소 {n + 1}",
+            f"Air station {n + 1}",
+            lon - 0.006 + n * 0.004,
+            lat + 0.006,
+        )
         air |= {"pm25": prop((8, 12, 22, 41)[n], at, "GQ"), "pm10": prop((19, 28, 45, 66)[n], at, "GQ")}
         air |= {"o3": prop(0.031, at, "59"), "synthetic": prop(True)}
         out.append(air)
@@ -323,10 +341,19 @@ def made(now: datetime) -> list[dict[str, Any]]:
         light |= {"refRoadSegment": {"type": "Relationship", "object": "urn:ngsi-ld:RoadSegment:demo:3630000001"}}
         out.append(light)
     road = base("RoadSegment", "3630000001", "한누리대로", "Hannuri-daero", lon, lat)
-    road["location"] = {"type": "GeoProperty", "value": {"type": "LineString", "coordinates": [[lon - 0.01, lat], [lon + 0.01, lat + 0.002]]}}
-    road |= {"averageVehicleSpeed": prop(22.0, at, "KMH"), "maximumAllowedSpeed": prop(50, unit="KMH"), "totalLaneNumber": prop(3)}
+    road["location"] = {
+        "type": "GeoProperty",
+        "value": {"type": "LineString", "coordinates": [[lon - 0.01, lat], [lon + 0.01, lat + 0.002]]},
+    }
+    road |= {
+        "averageVehicleSpeed": prop(22.0, at, "KMH"),
+        "maximumAllowedSpeed": prop(50, unit="KMH"),
+        "totalLaneNumber": prop(3),
+    }
     out.append(road)
-    stop = base("TransportStation", "S1", "정부세종청사남측", "Government Complex Sejong South", lon + 0.002, lat + 0.001)
+    stop = base(
+        "TransportStation", "S1", "정부세종청사남측", "Government Complex Sejong South", lon + 0.002, lat + 0.001
+    )
     out.append(stop)
     water = base("WaterQualityObserved", "W1", "금강 수질 측정소", "Geumgang water station", lon + 0.004, lat - 0.008)
     water |= {"pH": prop(7.42, at), "turbidity": prop(3.1, at, "NTU"), "synthetic": prop(True)}

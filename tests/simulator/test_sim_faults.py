@@ -16,13 +16,13 @@ from sejong.simulator.simulation import FAMILIES
 
 KST = timezone(timedelta(hours=9))
 START = datetime(2026, 11, 23, 8, 0, tzinfo=KST)
-HOURS = 2
+HOURS = 1
 MEASURES = {(f.row.kind, m.attribute): m for f in FAMILIES for m in f.row.measures}
 RATES: dict[Kind, float] = {
-    "drop_out": 4.0,
-    "stuck": 4.0,
-    "wrong_unit": 4.0,
-    "clock_skew": 4.0,
+    "drop_out": 8.0,
+    "stuck": 8.0,
+    "wrong_unit": 8.0,
+    "clock_skew": 8.0,
     "spike": 0.01,
     "duplicate": 0.02,
     "out_of_order": 0.02,

@@ -23,6 +23,8 @@ from sejong.kit.embedded_broker import Broker, BrokerUser
 from sejong.simulator import GATEWAYS, FaultRates, Message, Simulation
 from sejong.simulator.publish import (
     CATCH_UP_S,
+    PER_MESSAGE,
+    WINDOW,
     BrokerAddressWrong,
     GatewayKeyMissing,
     Outbox,
@@ -248,29 +250,38 @@ async def test_a_full_box_keeps_the_oldest_and_counts_what_it_refused() -> None:
     for n in range(5):
         box.put(Message("gw-air", {"id": f"urn:a:{n}", "pm25": n}), START + timedelta(seconds=n))
     assert (len(box), box.refused, box.oldest) == (3, 2, START)
-    found = await box.next()
-    assert found is not None
-    payload, n, readings = found
-    assert [o["pm25"] for o in msgspec.json.decode(payload)] == [0, 1, 2]
-    assert (n, readings) == (3, 3)
+    (packet,) = await box.next()
+    assert [o["pm25"] for o in msgspec.json.decode(packet.payload)] == [0, 1, 2]
+    assert (packet.objects, packet.readings) == (3, 3)
     assert len(box) == 3, "what is not acknowledged stays"
-    box.done(n, readings)
+    box.done(packet)
     assert (len(box), box.readings, box.sent) == (0, 3, 1)
     box.close()
-    assert await box.next() is None
+    assert await box.next() == []
 
 
 async def test_what_must_stand_alone_stands_alone() -> None:
     box = Outbox("gw")
     for payload, alone in (({"id": "a"}, False), ({"id": "b"}, True), (b"\xff", True), ({"id": "c"}, False)):
         box.put(Message("gw", payload, alone), START)
-    got = []
-    for _ in range(4):
-        found = await box.next()
-        assert found is not None
-        got.append(found[0])
-        box.done(found[1], found[2])
-    assert got == [b'[{"id":"a"}]', b'{"id":"b"}', b"\xff", b'[{"id":"c"}]']
+    assert [p.payload for p in await box.next()] == [b'[{"id":"a"}]', b'{"id":"b"}', b"\xff", b'[{"id":"c"}]']
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_only_so_much_is_under_way_at_once_and_in_order(alone: bool) -> None:
+    box = Outbox("gw")
+    for n in range(WINDOW * PER_MESSAGE * 2):
+        box.put(Message("gw", {"id": n}, alone), START)
+    seen: list[int] = []
+    while len(box):
+        packets = await box.next()
+        assert 1 <= len(packets) <= WINDOW
+        for packet in packets:
+            decoded = msgspec.json.decode(packet.payload)
+            seen += [o["id"] for o in ([decoded] if alone else decoded)]
+            assert packet.objects == (1 if alone else PER_MESSAGE)
+            box.done(packet)
+    assert seen == list(range(WINDOW * PER_MESSAGE * 2))
 
 
 def test_a_fast_clock_thins_out_only_what_must_be() -> None:

@@ -64,8 +64,9 @@ def part(name: str, options: Options) -> Part:
         ready = lambda: answers(f"http://127.0.0.1:{options.port}/health/ready")  # noqa: E731
     elif name == "never":
         ready = lambda: False  # noqa: E731
+    seconds = 2.0 if name == "never" else 10.0
     once = name in ("migrate", "broken")
-    return Part(name=name, label=(f"{name}-부분", name), argv=argv, once=once, ready=ready, ready_seconds=4.0)
+    return Part(name=name, label=(f"{name}-부분", name), argv=argv, once=once, ready=ready, ready_seconds=seconds)
 
 
 def plan(options: Options, names: list[str]) -> Iterator[tuple[Part | Running, ...]]:

@@ -67,6 +67,8 @@ class CityPack:
         single bad rows are left out and listed by `rejected`.
         """
         world = self._build(None if types is None else frozenset(types))
+        if types is None:
+            self._rejected = tuple(world.rejected)
         for kind, found in world.entities.items():
             if types is None or kind in types:
                 yield from found

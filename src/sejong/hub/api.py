@@ -1,5 +1,11 @@
 """What other services may use of the hub."""
 
+from sejong.hub.device_view import DeadLetter, DeviceView, Replayed, SilentDevice, Suspect
+from sejong.hub.ingest import keys as device_keys
+from sejong.hub.ingest.keys import DeviceUser
+from sejong.hub.ingest.mapping import read_models
+from sejong.hub.ingest.file import Progress, ingest_file
+from sejong.hub.ingest.service import Ingest
 from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.entity import expand_entity
 from sejong.hub.ngsi.errors import NgsiLdError
@@ -9,12 +15,23 @@ from sejong.hub.view import Card, Found, Indicator, RecordView
 __all__ = [
     "Card",
     "Change",
+    "DeadLetter",
+    "DeviceUser",
+    "DeviceView",
     "Found",
     "Hub",
     "Indicator",
+    "Ingest",
     "NgsiLdError",
+    "Progress",
     "RecordView",
+    "Replayed",
+    "SilentDevice",
     "Step",
+    "Suspect",
+    "device_keys",
     "expand_entity",
+    "ingest_file",
     "merging_pack",
+    "read_models",
 ]

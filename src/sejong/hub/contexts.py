@@ -6,9 +6,10 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
@@ -17,13 +18,16 @@ from sejong.hub.ngsi.context import CORE, Context, MissingDocument, compile_cont
 from sejong.hub.ngsi.errors import BadRequestData, LdContextNotAvailable
 from sejong.kernel.clock import Clock
 
-_MAX_AGE = re.compile(r"(?:s-maxage|max-age)\s*=\s*(\d+)")
+_MAX_AGE = re.compile(r"(?<![a-z-])max-age\s*=\s*\"?(\d+)")
+_SHARED_AGE = re.compile(r"s-maxage\s*=\s*\"?(\d+)")
 DEFAULT_LIFE = 3600.0
 """Seconds a document without cache headers is kept. Chosen; RFC 9111 §4.2.2 allows a heuristic."""
+FOR_EVER = 10 * 365 * 86400.0
 LARGEST_DOCUMENT = 2 << 20
 """Bytes of a remote @context accepted at most. Chosen: published ones reach about 1 MB."""
 MOST_COMPILED = 500
 MOST_DOCUMENTS = 200
+MOST_REDIRECTS = 3
 
 
 class _Kept(msgspec.Struct):
@@ -34,17 +38,19 @@ class _Kept(msgspec.Struct):
 class ContextStore:
     """Compiled contexts by what the request named. Safe to share between all requests of a process."""
 
-    def __init__(
-        self, clock: Clock, preloaded: Mapping[str, Any], *, egress: str = "any", timeout: float = 5.0
-    ) -> None:
-        self._clock, self._preloaded, self._egress, self._timeout = clock, dict(preloaded), egress, timeout
+    def __init__(self, clock: Clock, *, egress: str = "any", timeout: float = 5.0) -> None:
+        self._clock, self._egress, self._timeout = clock, egress, timeout
+        self._preloaded: dict[str, Any] = {}
         self._kept: dict[str, _Kept] = {}
+        self._under_way: dict[str, asyncio.Task[_Kept]] = {}
         self._compiled: dict[bytes, tuple[Context, float]] = {}
         self._client: httpx.AsyncClient | None = None
         self.core = CORE
 
     async def close(self) -> None:
         """Close connections to other context hosts."""
+        for task in list(self._under_way.values()):
+            task.cancel()
         if self._client is not None:
             await self._client.aclose()
 
@@ -65,62 +71,84 @@ class ContextStore:
         if known is not None and known[1] > self._clock.monotonic():
             return known[0]
         documents: dict[str, Any] = {}
-        until = self._clock.monotonic() + 10 * 365 * 86400.0
+        until = self._clock.monotonic() + FOR_EVER
         while True:
             try:
                 context = compile_context(value, documents)
                 break
             except MissingDocument as missing:
-                document, life = await self._document(missing.url)
-                documents[missing.url] = document
-                until = min(until, life)
+                kept = await self._document(missing.url)
+                documents[missing.url] = kept.document
+                until = min(until, kept.until)
         if len(self._compiled) >= MOST_COMPILED:
             self._compiled.clear()
         self._compiled[key] = (context, until)
         return context
 
-    async def _document(self, url: str) -> tuple[Any, float]:
+    async def _document(self, url: str) -> _Kept:
         if url in self._preloaded:
-            return self._preloaded[url], float("inf")
+            return _Kept(self._preloaded[url], float("inf"))
         kept = self._kept.get(url)
         if kept is not None and kept.until > self._clock.monotonic():
-            return kept.document, kept.until
-        document, life = await self._fetch(url)
-        until = self._clock.monotonic() + life
+            return kept
+        # Everybody who waits for the same document waits for the same download.
+        task = self._under_way.get(url)
+        if task is None:
+            task = self._under_way[url] = asyncio.create_task(self._download(url))
+            task.add_done_callback(lambda done: self._arrived(url, done))
+        return await asyncio.shield(task)
+
+    def _arrived(self, url: str, task: asyncio.Task[_Kept]) -> None:
+        self._under_way.pop(url, None)
+        if not task.cancelled():
+            task.exception()  # heard, even if nobody waits any more
+
+    async def _download(self, url: str) -> _Kept:
+        body, headers = await self._fetch(url)
+        try:
+            document = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequestData(f"the @context at {url} is not JSON: {error}") from error
+        life = self._life(headers)
+        kept = _Kept(document, self._clock.monotonic() + life)
         if len(self._kept) >= MOST_DOCUMENTS:
             self._kept.clear()
         if life > 0:
-            self._kept[url] = _Kept(document, until)
-        return document, until
+            self._kept[url] = kept
+        return kept
 
-    async def _fetch(self, url: str) -> tuple[Any, float]:
-        await self._check_address(url)
+    async def _fetch(self, url: str) -> tuple[bytes, httpx.Headers]:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False, trust_env=False)
+        target = url
         try:
-            answer = await self._follow(url)
-        except (httpx.HTTPError, OSError, ValueError) as error:
+            async with asyncio.timeout(self._timeout):
+                for _ in range(MOST_REDIRECTS + 1):
+                    await self._check_address(target)
+                    answer = await self._read(self._client, target)
+                    if isinstance(answer, tuple):
+                        return answer
+                    target = urljoin(target, answer)
+        except TimeoutError as error:
+            raise LdContextNotAvailable(f"{url}: no answer within {self._timeout:g} seconds") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise LdContextNotAvailable(f"{url}: {str(error) or type(error).__name__}") from error
-        if answer.status_code != 200:
-            raise LdContextNotAvailable(f"{url} answered {answer.status_code}")
-        if len(answer.content) > LARGEST_DOCUMENT:
-            raise LdContextNotAvailable(f"{url} is larger than {LARGEST_DOCUMENT >> 20} MiB")
-        try:
-            document = msgspec.json.decode(answer.content)
-        except msgspec.DecodeError as error:
-            raise BadRequestData(f"the @context at {url} is not JSON: {error}") from error
-        return document, _life(answer.headers.get("cache-control", ""))
+        raise LdContextNotAvailable(f"{url} is redirected more than {MOST_REDIRECTS} times")
 
-    async def _follow(self, url: str, hops: int = 3) -> httpx.Response:
-        assert self._client is not None
-        headers = {"Accept": "application/ld+json, application/json;q=0.9"}
-        answer = await self._client.get(url, headers=headers)
-        while answer.is_redirect and hops > 0:
-            hops -= 1
-            target = str(answer.next_request.url) if answer.next_request else ""
-            await self._check_address(target)
-            answer = await self._client.get(target, headers=headers)
-        return answer
+    async def _read(self, client: httpx.AsyncClient, url: str) -> tuple[bytes, httpx.Headers] | str:
+        """Body and headers of a document, or the address it has moved to."""
+        wanted = {"Accept": "application/ld+json, application/json;q=0.9"}
+        async with client.stream("GET", url, headers=wanted) as answer:
+            if answer.has_redirect_location:
+                return answer.headers["location"]
+            if answer.status_code != 200:
+                raise LdContextNotAvailable(f"{url} answered {answer.status_code}")
+            body = bytearray()
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > LARGEST_DOCUMENT:
+                    raise LdContextNotAvailable(f"{url} is larger than {LARGEST_DOCUMENT >> 20} MiB")
+            return bytes(body), answer.headers
 
     async def _check_address(self, url: str) -> None:
         """Refuse what the installation does not allow to be fetched (SSRF). Raises LdContextNotAvailable."""
@@ -141,11 +169,20 @@ class ContextStore:
             if not ipaddress.ip_address(address[0]).is_global:
                 raise LdContextNotAvailable(f"{url}: this city does not fetch from private addresses")
 
-
-def _life(cache_control: str) -> float:
-    lowered = cache_control.lower()
-    if "no-store" in lowered or "no-cache" in lowered:
-        return 0.0
-    ages = [int(age) for age in _MAX_AGE.findall(lowered)]
-    shared = re.search(r"s-maxage\s*=\s*(\d+)", lowered)
-    return float(shared.group(1)) if shared else float(ages[0]) if ages else DEFAULT_LIFE
+    def _life(self, headers: httpx.Headers) -> float:
+        """Seconds a document may be kept. Source: RFC 9111 §4.2.1 (s-maxage before max-age before Expires), §5.2.2."""
+        control = headers.get("cache-control", "").lower()
+        if "no-store" in control or "no-cache" in control:
+            return 0.0
+        age = _SHARED_AGE.search(control) or _MAX_AGE.search(control)
+        if age is not None:
+            return float(min(int(age.group(1)), int(FOR_EVER)))
+        expires = headers.get("expires")
+        if expires is None:
+            return DEFAULT_LIFE
+        try:
+            moment = parsedate_to_datetime(expires)
+        except ValueError:
+            return 0.0
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return max(0.0, (moment - self._clock.now()).total_seconds())

@@ -79,6 +79,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         found = set() if self.q is None else attributes(self.q)
         return frozenset(found if self.geo is None else {*found, self.geo.geoproperty})
 
+    def names(self) -> frozenset[str]:
+        """Every type and attribute that is named, so that the store can look up their numbers."""
+        return self.types() | self.asked() | (self.attributes or frozenset())
+
     def test(self, linked: Linked | None = None) -> Test:
         """The exact test on an expanded entity. `linked` finds the entities `q` looks into by their id."""
         tests: list[Test] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,19 +11,20 @@ import msgspec
 import structlog
 
 from sejong.hub.contexts import ContextStore
-from sejong.hub.history import Evolution, row_of
-from sejong.hub.indexing import EXPIRES, attributes
+from sejong.hub.history import Histories
+from sejong.hub.indexing import EXPIRES
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
-from sejong.hub.ngsi.instants import TemporalFilter, format_instant
+from sejong.hub.ngsi.instants import format_instant
+from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
 from sejong.hub.reader import Reader
 from sejong.hub.selection import Selection, Who
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, views
-from sejong.hub.store.selecting import SECOND_TYPES, Search
+from sejong.hub.store.selecting import IDS, SECOND_TYPES, Search
 from sejong.hub.store.terms import (
     ADD_SHAPES,
     ADD_TENANT,
@@ -35,13 +37,11 @@ from sejong.hub.store.terms import (
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
-from sejong.kit.postgres import Pool
+from sejong.kit.postgres import Connection, Pool
 
 log = structlog.get_logger("hub")
 Doc = dict[str, Any]
 Step = Callable[[Doc | None, str], Change]
-MOST_ROWS = 1_000_000
-"""History rows read for one request at most. Chosen: about a gigabyte of memory."""
 CITY_CONTEXT_PATH = "/context/city.jsonld"
 
 
@@ -67,10 +67,11 @@ class Hub:
         self.reader = Reader(pool)
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
-        self.contexts = ContextStore(clock, {}, egress=settings.context_egress, timeout=settings.context_timeout)
+        self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
         self.name_with(self.city_context_document)
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
+        self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -129,94 +130,66 @@ class Hub:
             raise ResourceNotFound(f"no entity {entity_id}")
         return entity
 
+    async def found(self, tenant: int, ids: Sequence[str]) -> dict[str, Doc]:
+        """Those of these entities that exist, by id."""
+        if not ids:
+            return {}
+        async with self.pool.acquire(timeout=10) as connection:
+            rows = await store.FETCH.all(connection, tenant, list(ids))
+        now = self.now()
+        return {row.id: entity for row in rows if (entity := self.living(row.doc, now)) is not None}
+
     async def query(
-        self, tenant: int, selection: Selection, limit: int, offset: int, *, count: bool = False
-    ) -> tuple[list[Doc], int | None]:
-        """A page of the entities a selection means, in order of creation, and how many there are if asked."""
-        now = self.clock.now()
-        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            search = await Search(tenant, now, selection, self.terms.number.get).prepare(connection)
-            picked = await search.page(connection, limit, offset) if limit else []
-            total = await search.count(connection) if count else None
-        moment = format_instant(now)
-        return [entity for row in picked if (entity := self.living(row.doc, moment)) is not None], total
-
-    async def numbers_of(self, tenant: int, selection: Selection) -> list[int]:
-        """The numbers of all entities a selection means, in order of creation."""
-        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            search = await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
-            return await search.numbers(connection)
-
-    async def numbers_of_id(self, tenant: int, entity_id: str) -> list[int]:
-        """The number an id goes by, also when the entity is deleted; empty when there never was one."""
-        async with self.pool.acquire(timeout=10) as connection:
-            row = await store.FIND_NO.one(connection, tenant, entity_id)
-        return [] if row is None else [row.no]
-
-    # --- histories ------------------------------------------------------------------------------------------
-
-    async def with_history(
-        self, numbers: list[int], interval: TemporalFilter, attributes: frozenset[str] | None
-    ) -> list[int]:
-        """Those of the entities that have an instance in the interval."""
-        asked = (numbers, self._attribute_numbers(attributes), interval.start, interval.end)
-        async with self.pool.acquire(timeout=10) as connection:
-            if interval.timeproperty == "observedAt":
-                rows = await connection.fetch(history.HAVING.text, *asked)
-            else:
-                rows = await connection.fetch(history.HAVING_WRITTEN.text, *asked, _deletions(interval))
-        return [row[0] for row in rows]
-
-    async def histories(
         self,
         tenant: int,
-        numbers: list[int],
-        interval: TemporalFilter | None,
-        attributes: frozenset[str] | None,
-        last_n: int | None,
-    ) -> list[Evolution]:
-        """The recorded instances of these entities, oldest first, in the order of the numbers."""
-        if not numbers:
-            return []
-        anos = self._attribute_numbers(attributes)
-        start, end = (None, None) if interval is None else (interval.start, interval.end)
-        most = MOST_ROWS
-        async with self.pool.acquire(timeout=10) as connection:
-            heads = {row.no: row for row in await store.NUMBERED.all(connection, numbers)}
-            if interval is not None and interval.timeproperty != "observedAt":
-                rows = await history.BY_WRITING.all(connection, numbers, anos, start, end, most, _deletions(interval))
-            elif last_n is not None:
-                only_observed = interval is not None
-                rows = await history.NEWEST.all(connection, numbers, anos, start, end, last_n, only_observed)
-            elif interval is not None:
-                rows = await history.BY_TIME.all(connection, numbers, anos, start, end, most)
+        selection: Selection,
+        limit: int,
+        offset: int,
+        *,
+        count: bool = False,
+        order: Ordering | None = None,
+    ) -> tuple[list[Doc], int | None]:
+        """A page of the entities a selection means (oldest first unless ordered), and how many there are if asked."""
+        async with self._looking() as connection:
+            search = await self._search(connection, tenant, selection)
+            if order is None or not limit:
+                picked = await search.page(connection, limit, offset) if limit else []
             else:
-                rows = await history.BY_WRITING.all(connection, numbers, anos, None, None, most, None)
-            if any(row.ano not in self.terms.text or row.ds not in self.terms.text for row in rows):
-                await self.terms.refresh(connection)
-            if any(row.shape is not None and row.shape not in self.shapes.text for row in rows):
-                await self.shapes.refresh(connection)
-        found: dict[int, Evolution] = {
-            no: Evolution(msgspec.json.decode(heads[no].doc), []) for no in numbers if no in heads
-        }
-        for row in rows:
-            dataset = self.terms.text[row.ds] if row.ds else None
-            found[row.eno].rows.append(row_of(row, self.terms.text[row.ano], dataset, self.shape(row.shape)))
-        return list(found.values())
-
-    def _attribute_numbers(self, attributes: frozenset[str] | None) -> list[int] | None:
-        if attributes is None:
-            return None
-        return [n for iri in attributes if (n := self.terms.number.get(iri)) is not None]
+                picked = await search.ordered(connection, limit, offset, sort_key(order))
+            total = await search.count(connection) if count else None
+        return picked, total
 
     async def ids_of(self, tenant: int, selection: Selection) -> list[list[str]]:
         """The ids of all entities a selection means, in handfuls of a thousand."""
-        async with self.pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            search = await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
-            numbers = await search.numbers(connection)
-            rows = await store.NUMBERED.all(connection, numbers)
-        ids = [row.id for row in rows]
-        return [ids[n : n + 1000] for n in range(0, len(ids), 1000)]
+        async with self._looking() as connection:
+            numbers = await (await self._search(connection, tenant, selection)).numbers(connection)
+            parts = [numbers[n : n + 1000] for n in range(0, len(numbers), 1000)]
+            return [[row[0] for row in await connection.fetch(IDS.text, part)] for part in parts]
+
+    async def by_id(self, numbers: Sequence[int], *, descending: bool = False) -> list[int]:
+        """These entities in the order of their ids."""
+        async with self.pool.acquire(timeout=10) as connection:
+            rows = await store.NUMBERED.all(connection, list(numbers))
+        return [row.no for row in sorted(rows, key=lambda row: row.id, reverse=descending)]
+
+    async def number_of(self, tenant: int, entity_id: str) -> int | None:
+        """The number an id goes by, also when the entity is deleted; None when there never was one."""
+        async with self.pool.acquire(timeout=10) as connection:
+            row = await store.FIND_NO.one(connection, tenant, entity_id)
+        return None if row is None else row.no
+
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Connection]:
+        """A connection that sees one and the same moment of the record throughout."""
+        async with (
+            self.pool.acquire(timeout=10) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    async def _search(self, connection: Connection, tenant: int, selection: Selection) -> Search:
+        await self.terms.look_up(connection, selection.names())
+        return await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
 
     def living(self, doc: bytes, now: str | None = None) -> Doc | None:
         """A stored document without what has expired; None when all of it has."""
@@ -236,32 +209,35 @@ class Hub:
 
     async def uses(self, tenant: int) -> list[Use]:
         """Which types have which attributes, and how many entities; one line without attribute per bare type."""
+        now = self.clock.now()
         async with self.pool.acquire(timeout=10) as connection:
-            counts = await views.TYPES.all(connection, tenant)
-            first = {row.type0 for row in counts}
+            counts = await views.TYPES.all(connection, tenant, now)
             totals: dict[int, int] = {}
             for row in counts:
                 totals[row.type0] = totals.get(row.type0, 0) + row.n
-            found = [Use(self.terms.text[no], "", n, 0, second=False) for no, n in totals.items()]
-            second = frozenset(r[0] for r in await connection.fetch(SECOND_TYPES.text, list(first)))
-            rows = await views.ATTRIBUTES.all(connection, tenant, None)
-            found.extend(self._use(row, row.type0, totals, second=False) for row in rows)
-            for number in second:
-                rows = await views.ATTRIBUTES.all(connection, tenant, number)
-                found.extend(self._use(row, number, totals, second=True) for row in rows if row.type0 != number)
-        return found
+            second = [r[0] for r in await connection.fetch(SECOND_TYPES.text, list(totals))]
+            rows = {no: await views.ATTRIBUTES.all(connection, tenant, no, now) for no in (None, *second)}
+            numbers = {*totals, *(int(row.ano) for found in rows.values() for row in found)}
+            if not numbers <= self.terms.text.keys():
+                await self.terms.refresh(connection)
+        text = self.terms.text
+        uses = [Use(text[no], "", n, 0, second=False) for no, n in totals.items()]
+        for number, found in rows.items():
+            for row in found:
+                if row.type0 != number:
+                    kind = row.type0 if number is None else number
+                    uses.append(Use(text[kind], text[int(row.ano)], totals[kind], row.n, second=number is not None))
+        return uses
 
-    def _use(self, row: views.AttributeUse, number: int, totals: dict[int, int], *, second: bool) -> Use:
-        return Use(self.terms.text[number], self.terms.text[int(row.ano)], totals.get(number, row.n), row.n, second)
-
-    async def kinds_of(self, tenant: int, type_iri: str) -> dict[str, set[str]]:
-        """Attribute → the kinds (Property, Relationship, …) it has among the newest hundred entities of a type."""
-        selection = Selection(who=(Who(types=TypeSelection(((type_iri,),))),))
-        entities, _ = await self.query(tenant, selection, 100, 0)
-        kinds: dict[str, set[str]] = {}
-        for entity in entities:
-            for name in attributes(entity):
-                kinds.setdefault(name, set()).update(instance["type"] for instance in entity[name])
+    async def kinds_of(self, tenant: int, type_iri: str, names: Collection[str]) -> dict[str, set[str]]:
+        """Attribute → the kinds (Property, Relationship, …) it has among some hundred entities of a type."""
+        who = (Who(types=TypeSelection(((type_iri,),))),)
+        kinds: dict[str, set[str]] = {name: set() for name in names}
+        entities, _ = await self.query(tenant, Selection(who=who), 100, 0)
+        _note_kinds(kinds, entities)
+        for name in [name for name, found in kinds.items() if not found]:
+            entities, _ = await self.query(tenant, Selection(who=who, attributes=frozenset({name})), 20, 0)
+            _note_kinds(kinds, entities)
         return kinds
 
     # --- writing --------------------------------------------------------------------------------------------
@@ -286,9 +262,10 @@ class Hub:
         return await self.change_all(tenant, [(entity["id"], upserting(entity)) for entity in entities])
 
 
-def _deletions(interval: TemporalFilter) -> bool | None:
-    """Which rows a time property other than observedAt is about: deletions, the others, or all."""
-    return {"deletedAt": True, "createdAt": False, "modifiedAt": None}.get(interval.timeproperty)
+def _note_kinds(kinds: dict[str, set[str]], entities: Sequence[Doc]) -> None:
+    for entity in entities:
+        for name in kinds.keys() & entity.keys():
+            kinds[name].update(instance["type"] for instance in entity[name])
 
 
 def applying(step: Step) -> Callable[[Doc | None, str], Outcome]:

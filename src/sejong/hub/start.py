@@ -6,10 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
+
+from sejong.hub.device_view import DeviceView
 from sejong.hub.feed import ChangeFeed
+from sejong.hub.ingest.mqtt import run_mqtt
+from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import Hub
 from sejong.hub.view import RecordView
 from sejong.kit.city import City
+
+log = structlog.get_logger("hub")
 
 
 @asynccontextmanager
@@ -18,11 +25,25 @@ async def start(city: City) -> AsyncIterator[None]:
     hub = Hub(city.pool, city.clock, city.settings)
     await hub.open()
     feed = ChangeFeed(city.pool)
+    record = RecordView(hub, feed)
+    ingest = Ingest(hub)
     city.put(hub)
-    city.put(RecordView(hub, feed))
+    city.put(record)
+    city.put(ingest)
+    city.put(DeviceView(hub, record, ingest))
     try:
-        yield
+        async with ingest.running():
+            yield
     finally:
         await feed.close()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(hub.close(), 4)
+
+
+async def take_readings(city: City, stop: asyncio.Event) -> None:
+    """Part of `sejong work`: take what devices say over MQTT, until told to stop."""
+    if city.settings.mqtt_url is None:
+        log.info("no_mqtt", why="SEJONG_MQTT_URL is not set")
+        await stop.wait()
+        return
+    await run_mqtt(city.part(Ingest), city.settings.mqtt_url, stop)

@@ -101,7 +101,7 @@ class RecordView:
     ) -> Found:
         """Things whose name or id looks like `text` (trigrams), nearest first when `near` is given."""
         context = await self.hub.context()
-        wanted = self._numbers(context, types) if types else None
+        wanted = await self._numbers(context, types) if types else None
         words = _like(text)
         box = (bbox.west, bbox.south, bbox.east, bbox.north) if bbox else (None,) * 4
         asked = (self.tenant, self.hub.clock.now(), wanted, words, *box)
@@ -134,20 +134,33 @@ class RecordView:
         context = await self.hub.context()
         return [self._card(row, context) for row in rows]
 
+    async def cards_of(self, ids: Sequence[str]) -> list[Card]:
+        """The cards of these URNs; those that do not exist are left out."""
+        async with self.hub.pool.acquire(timeout=10) as connection:
+            rows = await views.OF_IDS.all(connection, self.tenant, list(ids))
+        context = await self.hub.context()
+        return [self._card(row, context) for row in rows]
+
     async def in_view(self, types: Sequence[str], bbox: BBox, limit: int) -> list[Card]:
         """Things of these types in the box."""
         context = await self.hub.context()
         box = (bbox.west, bbox.south, bbox.east, bbox.north)
         async with self.hub.pool.acquire(timeout=10) as connection:
-            rows = await views.IN_VIEW.all(connection, self.tenant, self._numbers(context, types), *box, limit)
+            numbers = await self._numbers(context, types, connection)
+            rows = await views.IN_VIEW.all(connection, self.tenant, numbers, *box, limit)
         return [self._card(row, context) for row in rows]
 
     async def incoming(self, entity_id: str) -> list[Card]:
         """Things with a relationship that points here (at most 50)."""
         context = await self.hub.context()
+        now = self.hub.clock.now()
         async with self.hub.pool.acquire(timeout=10) as connection:
-            attributes = {int(use.ano) for use in await views.ATTRIBUTES.all(connection, self.tenant, None)}
-            pointing = [a for a in attributes if self.hub.terms.text[a].rpartition("/")[2].startswith(("ref", "has"))]
+            uses = await views.ATTRIBUTES.all(connection, self.tenant, None, now)
+            attributes = {int(use.ano) for use in uses}
+            if not attributes <= self.hub.terms.text.keys():
+                await self.hub.terms.refresh(connection)
+            names = {a: self.hub.terms.text[a].rpartition("/")[2] for a in attributes}
+            pointing = [a for a, name in names.items() if name.startswith(("ref", "has"))]
             rows = await views.POINTING_HERE.all(
                 connection,
                 self.tenant,
@@ -162,8 +175,10 @@ class RecordView:
     ) -> list[tuple[datetime, Scalar]]:
         """An attribute's values in time order; numbers are averaged into at most `max_points` equal steps."""
         context = await self.hub.context()
-        ano = self.hub.terms.number.get(context.expand(attribute))
+        name = context.expand(attribute)
         async with self.hub.pool.acquire(timeout=10) as connection:
+            await self.hub.terms.look_up(connection, [name])
+            ano = self.hub.terms.number.get(name)
             row = await views.BY_ID.one(connection, self.tenant, entity_id)
             if row is None or ano is None:
                 return []
@@ -172,11 +187,10 @@ class RecordView:
                 step = (until - since).total_seconds() / max_points
                 points = await history.THINNED_CHART.all(connection, *asked, step)
                 return [(p.t, p.num) for p in points if p.num is not None]
-            return [
-                (p.t, value)
-                for p in await history.CHART.all(connection, *asked)
-                if (value := self._value(p)) is not None
-            ]
+            points = await history.CHART.all(connection, *asked)
+            if any(p.shape is not None and p.shape not in self.hub.shapes.text for p in points):
+                await self.hub.shapes.refresh(connection)
+        return [(p.t, value) for p in points if (value := self._value(p)) is not None]
 
     def changes(self) -> AsyncIterator[list[int]]:
         """Numbers of things that changed or vanished, in batches, from now on; ends when closed."""
@@ -187,9 +201,10 @@ class RecordView:
         context = await self.hub.context()
         found: dict[str, Indicator] = {}
         async with self.hub.pool.acquire(timeout=10) as connection:
+            await self.hub.terms.look_up(connection, [context.expand(f.attribute) for f in FIGURES.values()])
             for key, figure in FIGURES.items():
                 ano = self.hub.terms.number.get(context.expand(figure.attribute))
-                numbers = self._numbers(context, figure.types)
+                numbers = await self._numbers(context, figure.types, connection)
                 if ano is None or not numbers:
                     continue
                 row = await views.FIGURE.one(connection, self.tenant, numbers, str(ano))
@@ -208,11 +223,18 @@ class RecordView:
     # --- inside ---------------------------------------------------------------------------------------------
 
     async def _types_in_use(self, connection: Any) -> list[int]:
-        return sorted({row.type0 for row in await views.TYPES.all(connection, self.tenant)})
+        return sorted({row.type0 for row in await views.TYPES.all(connection, self.tenant, self.hub.clock.now())})
 
-    def _numbers(self, context: Context, types: Sequence[str]) -> list[int]:
-        numbers = (self.hub.terms.number.get(context.expand(name)) for name in types)
-        return [number for number in numbers if number is not None]
+    async def _numbers(self, context: Context, types: Sequence[str], connection: Any = None) -> list[int]:
+        """The dictionary numbers of these types, also of those another process has just met."""
+        names = [context.expand(name) for name in types]
+        if any(name not in self.hub.terms.number for name in names):
+            if connection is None:
+                async with self.hub.pool.acquire(timeout=10) as own:
+                    await self.hub.terms.refresh(own)
+            else:
+                await self.hub.terms.refresh(connection)
+        return [number for name in names if (number := self.hub.terms.number.get(name)) is not None]
 
     def _value(self, point: history.Point) -> Scalar | None:
         instance = shapes.join(point.num, self.hub.shape(point.shape), point.val)

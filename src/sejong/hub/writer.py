@@ -9,6 +9,7 @@ See docs/decisions/0003-hub-storage.md.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -21,6 +22,7 @@ import structlog
 from sejong.hub import shapes
 from sejong.hub.indexing import EXPIRES, entity_row, terms_of
 from sejong.hub.ngsi.change import delete_entity, live
+from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.store import entities as store
 from sejong.hub.store import history
@@ -61,9 +63,13 @@ Apply = Callable[[dict[str, Any] | None, str], Outcome]
 """(the entity as it is or None, the moment of writing) → what becomes of it. Raises CityError to refuse."""
 
 
+Item = tuple[str, Apply]
+"""The id of an entity and what to do to it."""
+
+
 class _Write(msgspec.Struct):
     tenant: int
-    items: Sequence[tuple[str, Apply]]
+    items: Sequence[Item]
     done: asyncio.Future[list[Outcome | CityError]]
 
 
@@ -100,12 +106,19 @@ class _Overtaken(Exception):
     """Another process created one of our entities first: look again."""
 
 
+_AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
+         asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)  # fmt: skip
+"""Faults that have nothing to do with what was to be written."""
+_UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, RecursionError)
+"""Faults of what was to be written: a name too long for an index, a number beyond every type."""
+
+
 class Writer:
     """The only door through which the record changes, one per process."""
 
     def __init__(self, pool: Pool, clock: Clock, terms: Dictionary, shape_book: Dictionary) -> None:
         self._pool, self._clock, self._terms, self._shapes = pool, clock, terms, shape_book
-        self._waiting: list[_Write] = []
+        self._waiting: deque[_Write] = deque()
         self._wake = asyncio.Event()
         self._numbers = history.InstanceNumbers()
         self._tasks: list[asyncio.Task[None]] = []
@@ -133,7 +146,7 @@ class Writer:
             raise result
         return result
 
-    async def write_all(self, tenant: int, items: Sequence[tuple[str, Apply]]) -> list[Outcome | CityError]:
+    async def write_all(self, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
         """Change several entities in order; each item succeeds or fails on its own. All durable on return."""
         if not items:
             return []
@@ -161,16 +174,18 @@ class Writer:
             size += len(self._waiting[0].items)
             if batch and size > LARGEST_COMMIT:
                 break
-            batch.append(self._waiting.pop(0))
+            batch.append(self._waiting.popleft())
         return batch
 
     async def _commit(self, batch: list[_Write]) -> None:
         started = self._clock.monotonic()
         try:
-            results = await self._attempt(batch)
-            for write, result in zip(batch, results, strict=True):
+            items = [item for write in batch for item in write.items]
+            results = iter(await self._isolated(batch[0].tenant, items))
+            for write in batch:
+                mine = [next(results) for _ in write.items]
                 if not write.done.done():
-                    write.done.set_result(result)
+                    write.done.set_result(mine)
         except asyncio.CancelledError:
             self._fail(batch, DatabaseAway(why="the process is stopping"))
             raise
@@ -189,22 +204,42 @@ class Writer:
             if not write.done.done():
                 write.done.set_exception(error)
 
-    async def _attempt(self, batch: list[_Write]) -> list[list[Outcome | CityError]]:
+    async def _isolated(self, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
+        """Write the items; one that cannot be stored fails alone, found by halving what failed together."""
+        try:
+            return await self._attempt(tenant, items)
+        except (*_AWAY, CityError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one item brings must not hurt its neighbours
+            if len(items) == 1:
+                log.warning("write_failed", id=items[0][0], error=repr(error))
+                return [_refusal(error)]
+        results: list[Outcome | CityError] = []
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            try:
+                results.extend(await self._isolated(tenant, half))
+            except (*_AWAY, CityError) as error:
+                # The other half may be written already: say for each item what became of it.
+                away = error if isinstance(error, CityError) else DatabaseAway(why=str(error) or type(error).__name__)
+                results.extend([away] * len(half))
+        return results
+
+    async def _attempt(self, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
         for _ in range(20):
             try:
                 async with self._pool.acquire(timeout=10) as connection, connection.transaction():
-                    return await self._transact(connection, batch)
+                    return await self._transact(connection, tenant, items)
             except (_Overtaken, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 continue
         raise DatabaseAway(why="other writers kept changing the same entities")
 
-    async def _transact(self, connection: Connection, batch: list[_Write]) -> list[list[Outcome | CityError]]:
-        tenant = batch[0].tenant
-        ids = sorted({eid for write in batch for eid, _ in write.items})
+    async def _transact(self, connection: Connection, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
+        ids = sorted({eid for eid, _ in items})
         stored = {row.id: row for row in await store.LOCK.all(connection, tenant, ids)}
         now = self._moment()
         drafts = {eid: _Draft(eid, stored.get(eid), now) for eid in ids}
-        results = [[self._apply(drafts[eid], apply, now) for eid, apply in write.items] for write in batch]
+        results = [self._apply(drafts[eid], apply, now) for eid, apply in items]
         await self._save(connection, tenant, drafts, now)
         return results
 
@@ -222,6 +257,10 @@ class Writer:
             outcome = apply(draft.after, now)
         except CityError as error:
             return error
+        except Exception as error:
+            # A fault in one step must not undo its neighbours.
+            log.error("step_failed", id=draft.id, exc_info=error)
+            return InternalError("something went wrong inside the hub; it was logged")
         draft.after = outcome.entity
         draft.note(outcome.ops)
         if outcome.late:
@@ -326,3 +365,10 @@ class Writer:
                 known.add(key)
                 fresh.append(row)
         return fresh
+
+
+def _refusal(error: Exception) -> CityError:
+    """What the sender of an item hears that could not be stored."""
+    if isinstance(error, _UNFIT):
+        return BadRequestData(f"this cannot be stored: {str(error).splitlines()[0] if str(error) else 'too deep'}")
+    return InternalError("something went wrong inside the hub; it was logged")

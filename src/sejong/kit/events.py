@@ -93,7 +93,7 @@ async def _hand_over(record: Record, name: str, events: tuple[str, ...], handler
         async with record.act(f"handler:{name}", "event.handle") as act:
             await OPEN_CURSOR.run(act.connection, name)
             if not await LOCK.value(act.connection, name):
-                return False
+                raise _Nothing
             event = await NEXT.one(act.connection, name, list(events), act.now)
             if event is None:
                 raise _Nothing
@@ -110,7 +110,7 @@ async def _hand_over(record: Record, name: str, events: tuple[str, ...], handler
 
 
 class _Nothing(Exception):
-    """No event waits; undo the act so that looking leaves no audit line."""
+    """No event waits, or another process has the handler; undo the act so that looking leaves no audit line."""
 
 
 async def _note_failure(record: Record, name: str, event: Waiting, error: Exception) -> None:

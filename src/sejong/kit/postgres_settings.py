@@ -67,6 +67,7 @@ FAST: tuple[Setting, ...] = (
     Setting("full_page_writes", "off", "throwaway data"),
     Setting("wal_level", "minimal", "nothing is replicated"),
     Setting("max_wal_senders", "0", "needed by wal_level = minimal"),
+    Setting("dynamic_shared_memory_type", "mmap", "a killed test run leaves nothing outside its folder"),
     Setting("max_wal_size", "64MB", "memory is the disk"),
     Setting("min_wal_size", "16MB", "memory is the disk"),
     Setting("checkpoint_timeout", "1h", "never during a test run"),

@@ -77,9 +77,7 @@ class EntityPage:
                 return None
             visitor = self.face.pages.visitor(request)
             thing = read_entity(entity, visitor.say)
-            return self.face.pages.text(
-                "portal/_values.html", {"thing": thing, "state": self._state(thing), "kind": KIND.get(thing.type)}, visitor
-            )
+            return self.face.pages.text("portal/_values.html", {"thing": thing}, visitor)
 
         events = events_of(self.face.pulse, card.no, render)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **SAFE_HEADERS}

@@ -158,14 +158,14 @@ def value_of(name: str, instance: dict[str, Any], _: Translate) -> Value:
     raw = held(instance)
     if instance.get("type") == "LanguageProperty":
         raw = in_language(raw, _.language)
-    numeric = isinstance(raw, (int, float)) and not isinstance(raw, bool)
+    number = raw if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
     return Value(
         name=name,
         label=attribute_label(name, _),
         text=value_text(name, raw, _),
-        unit=unit_text(name, instance.get("unitCode")) if numeric else "",
+        unit=unit_text(name, instance.get("unitCode")) if number is not None else "",
         raw=raw,
-        shown=scaled(name, raw) if numeric else None,
+        shown=None if number is None else scaled(name, number),
         observed_at=moment(instance.get("observedAt")),
         simulated=flagged(instance.get("simulated")),
         dataset=str(instance.get("datasetId") or ""),

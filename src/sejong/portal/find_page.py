@@ -13,8 +13,16 @@ from starlette.responses import Response
 
 from sejong.kernel.errors import NotFound
 from sejong.kernel.geo import BBox, haversine_m
-from sejong.portal.asked import LAST_PAGE, PAGE_SIZE, WrongAddress, bbox_asked, near_asked, page_asked, text_asked
-from sejong.portal.asked import types_asked
+from sejong.portal.asked import (
+    LAST_PAGE,
+    PAGE_SIZE,
+    WrongAddress,
+    bbox_asked,
+    near_asked,
+    page_asked,
+    text_asked,
+    types_asked,
+)
 from sejong.portal.city_view import Card, Found
 from sejong.portal.face import Face
 from sejong.portal.now_page import shown

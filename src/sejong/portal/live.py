@@ -261,7 +261,11 @@ def same_origin(socket: WebSocket) -> bool:
 
 
 async def events_of(
-    pulse: Pulse, number: int, render: Callable[[], Awaitable[str | None]], pause_s: float = TICK_S, beat_s: float = 20.0
+    pulse: Pulse,
+    number: int,
+    render: Callable[[], Awaitable[str | None]],
+    pause_s: float = TICK_S,
+    beat_s: float = 20.0,
 ) -> AsyncIterator[bytes]:
     """A server-sent event with fresh HTML now and whenever one thing changed; comments keep proxies awake."""
     async with pulse.listen(only=number) as ear:

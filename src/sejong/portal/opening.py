@@ -8,7 +8,7 @@ from importlib.resources import files
 from starlette.routing import BaseRoute
 
 from sejong.citypack.api import CityPack, basemap_path, tiles_reader
-from sejong.hub.api import RecordView
+from sejong.hub.api import DeviceView, RecordView
 from sejong.kit.city import City
 from sejong.portal.assets import Assets, portal_folders
 from sejong.portal.face import Face, TileReader
@@ -27,10 +27,33 @@ def routes(city: City) -> Sequence[BaseRoute]:
         language=city.settings.language,
         public_url=city.settings.public_url,
     )
-    return portal_routes(Face(pages=pages, view=city.part(RecordView), tiles=base_map(city)))
+    return portal_routes(
+        Face(pages=pages, view=WholeView(city.part(RecordView), city.part(DeviceView)), tiles=base_map(city))
+    )
 
 
 def base_map(city: City) -> TileReader | None:
     """The base map `sejong load` drew; none before the first load (the map then shows points on a plain ground)."""
     path = basemap_path(city.settings.state)
     return tiles_reader(path) if path.is_file() else None
+
+
+class WholeView:
+    """`CityView` over the running hub: pages ask the record, operators' pages also ask about devices."""
+
+    def __init__(self, record: RecordView, devices: DeviceView) -> None:
+        self.search = record.search
+        self.entity = record.entity
+        self.history = record.history
+        self.incoming = record.incoming
+        self.card = record.card
+        self.cards = record.cards
+        self.in_view = record.in_view
+        self.changes = record.changes
+        self.tiles = record.tiles
+        self.ingest_rate = devices.ingest_rate
+        self.silent_devices = devices.silent_devices
+        self.suspects = devices.suspects
+        self.dead_letters = devices.dead_letters
+        self.dead_letter_reasons = devices.dead_letter_reasons
+        self.replay = devices.replay

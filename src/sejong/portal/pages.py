@@ -47,11 +47,20 @@ PRIVATE = {"Cache-Control": "private, no-store"}
 class CityFace(Protocol):
     """What a page must know of the city pack; `sejong.citypack` answers it."""
 
-    name_ko: str
-    name_en: str
-    centre: tuple[float, float]
-    bbox: BBox
-    timezone: str
+    @property
+    def name_ko(self) -> str: ...
+
+    @property
+    def name_en(self) -> str: ...
+
+    @property
+    def centre(self) -> tuple[float, float]: ...
+
+    @property
+    def bbox(self) -> BBox: ...
+
+    @property
+    def timezone(self) -> str: ...
 
 
 class NavItem(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from sejong.kernel.units import symbol
 from sejong.kit.i18n import Translate
-from sejong.portal.words import KIND, MEASURES, VALUES, Measure, N_
+from sejong.portal.words import KIND, MEASURES, N_, VALUES, Measure
 
 AGE_WORDS = (N_("방금"), N_("{n}초 전"), N_("{n}분 전"), N_("{n}시간 전"), N_("{n}일 전"))
 """Also given to `static/page.js`, which keeps ages true while a page stays open."""

@@ -31,7 +31,9 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("BikeHireDockingStation", N_("자전거 대여소"), "circle", "bike", ("availableBikeNumber",), "totalSlotNumber", 18),
+    Kind(
+        "BikeHireDockingStation", N_("자전거 대여소"), "circle", "bike", ("availableBikeNumber",), "totalSlotNumber", 18
+    ),
     Kind("Vehicle", N_("버스"), "arrow", "bus", ("speed", "occupancyLevel"), size=24),
     Kind("RoadSegment", N_("도로 구간"), "line", "road", ("averageVehicleSpeed",)),
     Kind("OffStreetParking", N_("주차장"), "square", "parking", ("availableSpotNumber",), "totalSpotNumber"),

@@ -51,6 +51,7 @@ class AirStations(Family):
         gateway="gw-air",
         kind="AirQualityObserved",
         period_s=60,
+        spread_s=20,
         step_s=60,
         measures=(
             Measure("pm25", of("pm25"), "GQ", digits=1, noise=0.5, low=0, high=1000, wrong=THOUSANDTH, spike=999.9),

@@ -53,6 +53,7 @@ class Bikes(Family):
         gateway="gw-bike",
         kind="BikeHireDockingStation",
         period_s=120,
+        spread_s=10,
         step_s=5,
         on_change=True,
         measures=(

@@ -106,6 +106,7 @@ class PowerMeters(_Counted):
         gateway="gw-meter",
         kind="ACMeasurement",
         period_s=120,
+        spread_s=10,
         step_s=60,
         measures=(
             Measure("totalActivePower", of("power"), "WTT", digits=0, noise=25, wrong=THOUSANDTH, spike=999_999),
@@ -165,6 +166,7 @@ class WaterMeters(_Counted):
         gateway="gw-meter",
         kind="WaterConsumptionObserved",
         period_s=300,
+        spread_s=15,
         step_s=60,
         measures=(
             Measure("waterConsumption", of("consumed"), "MTQ", digits=3, low=0, wrong=THOUSANDFOLD),

@@ -34,6 +34,7 @@ class Microphones(Family):
         gateway="gw-noise",
         kind="NoiseLevelObserved",
         period_s=60,
+        spread_s=20,
         step_s=60,
         measures=(
             Measure("LAeq", of("mean_level"), "2N", digits=1, noise=0.8, low=25, high=140, spike=140.0),

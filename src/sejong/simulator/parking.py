@@ -59,6 +59,7 @@ class Lots(Family):
         gateway="gw-parking",
         kind="OffStreetParking",
         period_s=120,
+        spread_s=30,
         step_s=5,
         on_change=True,
         measures=(
@@ -172,6 +173,7 @@ class Bays(Family):
         gateway="gw-parking",
         kind="ParkingSpot",
         period_s=1200,
+        spread_s=30,
         step_s=5,
         on_change=True,
         history=3,

@@ -6,6 +6,7 @@ are refused and counted), a lost connection is said once and its return once, an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import ssl
@@ -31,6 +32,9 @@ from sejong.simulator.simulation import KOREA, TICK_S, Simulation
 TOPIC = "sejong/v1/{key}/readings"
 PER_MESSAGE = 50
 """Most objects in one MQTT message. Chosen: about 12 kB."""
+WINDOW = 8
+"""Most MQTT messages of one gateway on their way at once, so that a slow answer does not hold up the rest. Chosen, below
+the ten from which aiomqtt warns."""
 BOX_SIZE = 20_000
 """Most objects a gateway keeps while it cannot send: some minutes at normal speed. Chosen."""
 GATEWAY_READINGS_S = 250.0
@@ -109,6 +113,14 @@ def thinning(per_second: Mapping[str, float], speed: float) -> dict[str, int]:
     return {name: max(1, ceil(rate * speed / GATEWAY_READINGS_S)) for name, rate in per_second.items()}
 
 
+class Packet(msgspec.Struct, frozen=True):
+    """One MQTT message: its bytes, and how many objects and readings they hold."""
+
+    payload: bytes
+    objects: int
+    readings: int
+
+
 class Outbox:
     """What one gateway still has to send."""
 
@@ -140,34 +152,39 @@ class Outbox:
         self._closed = True
         self._news.set()
 
-    async def next(self) -> tuple[bytes, int, int] | None:
-        """The next MQTT payload, the objects it holds and their readings; they stay until `done`. None when closed."""
+    async def next(self) -> list[Packet]:
+        """What to send next, in order, at most `WINDOW` packets; they stay until `done`. Empty only when closed."""
         while not self._waiting and not self._closed:
             self._news = anyio.Event()
             await self._news.wait()
-        if self._closed:
-            return None
-        first = self._waiting[0][1]
-        if isinstance(first.payload, bytes):
-            return first.payload, 1, 0
-        if first.alone:
-            return msgspec.json.encode(first.payload), 1, first.readings
+        packets: list[Packet] = []
         group: list[dict[str, Any]] = []
         readings = 0
-        for _, message in self._waiting:
-            if message.alone or isinstance(message.payload, bytes) or len(group) == PER_MESSAGE:
-                break
-            group.append(message.payload)
-            readings += message.readings
-        return msgspec.json.encode(group), len(group), readings
+        for _, message in () if self._closed else self._waiting:
+            alone = message.alone or isinstance(message.payload, bytes)
+            if group and (alone or len(group) == PER_MESSAGE):
+                packets.append(Packet(msgspec.json.encode(group), len(group), readings))
+                group, readings = [], 0
+            if len(packets) == WINDOW:
+                return packets
+            if isinstance(message.payload, bytes):
+                packets.append(Packet(message.payload, 1, 0))
+            elif alone:
+                packets.append(Packet(msgspec.json.encode(message.payload), 1, message.readings))
+            else:
+                group.append(message.payload)
+                readings += message.readings
+        if group and len(packets) < WINDOW:
+            packets.append(Packet(msgspec.json.encode(group), len(group), readings))
+        return packets
 
-    def done(self, objects: int, readings: int) -> None:
-        """The broker has them."""
-        for _ in range(objects):
+    def done(self, packet: Packet) -> None:
+        """The broker has the first packet that was waiting."""
+        for _ in range(packet.objects):
             self._waiting.popleft()
         self.sent += 1
-        self.objects += objects
-        self.readings += readings
+        self.objects += packet.objects
+        self.readings += packet.readings
 
 
 async def run(
@@ -190,6 +207,7 @@ async def run(
     """
     broker, known = broker_of(url), dict(credentials or {})
     sim = await to_thread.run_sync(_prepare, entities, seed, clock.now(), faults, zone, speed)
+    entities = ()  # the pack is read; let it go
     if stop.is_set():
         return
     used = sim.readings_per_second()
@@ -315,13 +333,17 @@ async def _why_it_ended(client: aiomqtt.Client) -> None:
 async def _empty(client: aiomqtt.Client, box: Outbox) -> None:
     """Send what the box holds, never faster than the pace; ends when the box is closed."""
     topic, free_at = TOPIC.format(key=box.key), anyio.current_time()
-    while (waiting := await box.next()) is not None:
-        payload, objects, readings = waiting
-        await client.publish(topic, payload, qos=1)
-        box.done(objects, readings)
-        free_at = max(free_at, anyio.current_time() - 1.0) + readings / PACE_READINGS_S
+    while packets := await box.next():
+        answers = await asyncio.gather(
+            *(client.publish(topic, packet.payload, qos=1) for packet in packets), return_exceptions=True
+        )
+        for packet, answer in zip(packets, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer  # what came after it may have arrived and is sent again
+            box.done(packet)
+            free_at = max(free_at, anyio.current_time() - 1.0) + packet.readings / PACE_READINGS_S
         if (ahead := free_at - anyio.current_time()) > 0:
-            await anyio.sleep(min(ahead, 0.2))
+            await anyio.sleep(ahead)
 
 
 async def _tell(sim: Simulation, boxes: list[Outbox], clock: Clock) -> None:

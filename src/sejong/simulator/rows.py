@@ -47,9 +47,9 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One family of devices.
 
     `gateway` key it publishes with; `kind` entity type; `period_s` a device reports at least so often (thousands of
-    devices, each at its own place in the period); `step_s` the state moves on so often; `alone` the device has a
-    connection of its own and does not share MQTT messages; `history` in the day of history before the first start it
-    speaks every so manieth hour only; `on_change` it reports a change at once as well.
+    devices, each at its own place in the period, a multiple of `spread_s`); `step_s` the state moves on so often;
+    `alone` the device has a connection of its own and does not share MQTT messages; `history` in the day of history
+    before the first start it speaks every so manieth hour only; `on_change` it reports a change at once as well.
     """
 
     name: str
@@ -58,6 +58,7 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     period_s: int
     step_s: int
     measures: tuple[Measure, ...]
+    spread_s: int = 5
     alone: bool = False
     history: int = 1
     on_change: bool = False

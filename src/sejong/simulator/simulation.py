@@ -188,8 +188,8 @@ class _Sender:
 
     def __init__(self, family: Family, rates: FaultRates, truth: Truth, thin: int) -> None:
         row = family.row
-        if row.period_s % TICK_S or row.step_s % TICK_S:
-            raise ValueError(f"period and step of {row.name} must be multiples of {TICK_S} s")
+        if row.period_s % row.spread_s or row.spread_s % TICK_S or row.step_s % TICK_S:
+            raise ValueError(f"period, spread and step of {row.name} must be multiples of {TICK_S} s")
         self.family, self._thin = family, thin
         self._faults = Faults(row, family.ids, family.keys, rates, truth)
         self._units = row.units()
@@ -200,7 +200,9 @@ class _Sender:
         luck = bits(family.keys, 0, 600)
         turn = (luck >> np.uint64(32)) % np.uint64(thin)
         self._at_once = turn == 0
-        phase = (luck % np.uint64(row.period_s // TICK_S) * np.uint64(TICK_S)) + turn * np.uint64(row.period_s)
+        phase = (luck % np.uint64(row.period_s // row.spread_s) * np.uint64(row.spread_s)) + turn * np.uint64(
+            row.period_s
+        )
         self._due = _by_phase(phase.astype(np.int64))
         self._everyone = np.arange(len(family.ids))
 

@@ -6,7 +6,7 @@ Each value is a function of seed and instant alone, so yesterday's sky can be as
 from __future__ import annotations
 
 from functools import lru_cache
-from math import cos, exp, log, pi, radians, sin, sqrt
+from math import cos, exp, log, pi, radians, sin
 
 import msgspec
 import numpy as np
@@ -191,8 +191,3 @@ LUX_PER_WATT = 115.0
 def twilight(height_deg: float) -> float:
     """Light from the sky with the sun near or below the horizon, lx. Chosen: 400 lx at 0°, about 3.4 lx at −6°."""
     return 400.0 * exp(min(0.0, height_deg) * 0.795) if height_deg > -18.0 else 0.0
-
-
-def gusts(wind: float) -> float:
-    """Usual gust at a mean wind, m/s. Chosen: 1.5 times and a bit."""
-    return 1.5 * wind + 0.3 * sqrt(wind)

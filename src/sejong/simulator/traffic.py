@@ -111,6 +111,7 @@ class Loops(Links):
         gateway="gw-traffic",
         kind="RoadSegment",
         period_s=180,
+        spread_s=15,
         step_s=60,
         history=2,
         measures=(

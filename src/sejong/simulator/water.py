@@ -38,6 +38,7 @@ class WaterProbes(Family):
         gateway="gw-water",
         kind="WaterQualityObserved",
         period_s=60,
+        spread_s=20,
         step_s=60,
         measures=(
             Measure("pH", of("ph"), "Q30", digits=2, noise=0.015, low=0, high=14, spike=14.0),

@@ -24,6 +24,7 @@ class WeatherStations(Family):
         gateway="gw-weather",
         kind="WeatherObserved",
         period_s=60,
+        spread_s=20,
         step_s=60,
         measures=(
             Measure(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from sejong.kernel.clock import SystemClock
 from sejong.kit.embedded_broker import Broker
 from sejong.kit.embedded_postgres import Cluster
 from sejong.up.parts import Hosted, Part, Running, answers
@@ -44,6 +45,9 @@ def city_plan(options: Options, environment: Mapping[str, str] = os.environ) -> 
         "SEJONG_PORT": str(options.port),
         "SEJONG_PUBLIC_URL": environment.get("SEJONG_PUBLIC_URL") or options.url,
     }
+    if options.speed != 1.0:
+        shared["SEJONG_CLOCK_SPEED"] = f"{options.speed:g}"
+        shared["SEJONG_CLOCK_START"] = clock_anchor(options.state, options.speed)
     if not environment.get("SEJONG_DATABASE_URL"):
         programs = environment.get("SEJONG_PG_BIN")
         cluster = Cluster(options.state, bin_dir=Path(programs) if programs else None)
@@ -73,10 +77,22 @@ def city_plan(options: Options, environment: Mapping[str, str] = os.environ) -> 
         _part("work", ("작업자", "worker"), ("work",), shared, grace=2.0),
     )
     if options.simulator:
-        arguments = ["simulate", "--speed", f"{options.speed:g}"]
+        arguments = ["simulate"]
         if options.seed is not None:
             arguments += ["--seed", str(options.seed)]
         yield (_part("simulate", ("현장 기기 시뮬레이터", "device simulator"), tuple(arguments), devices, grace=1.0),)
+
+
+def clock_anchor(state: Path, speed: float) -> str:
+    """The real moment a faster city clock is counted from, kept so that the city resumes where its time has got to.
+
+    A start at another speed begins to count anew: the moment is kept together with the speed.
+    """
+    path = state / f"clock-{speed:g}.txt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(SystemClock().now().isoformat(), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _part(

@@ -24,7 +24,7 @@ from sejong.up.progress import Progress
 STOP_SECONDS = 4.6
 BACK_OFF = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 CALM_SECONDS = 60.0
-STEADY_SECONDS = 2.0
+STEADY_SECONDS = 5.0
 LOOK_EVERY = 0.2
 CARE_EVERY = 5.0
 # Units: bytes. Below this the person is warned that the disk is filling up.
@@ -197,7 +197,7 @@ class Supervisor:
     def _look_after(self, part: Running, now: float) -> None:
         trouble = self._trouble[part.name]
         if part.is_running:
-            if trouble.starting and now - trouble.started_at > STEADY_SECONDS and part.is_ready():
+            if trouble.starting and part.is_ready() and now - trouble.started_at > _proof_seconds(part):
                 trouble.starting, trouble.well_since = False, now
                 self.progress.say((f"{part.label[0]}: 다시 정상입니다.", f"{part.label[1]} is well again."))
             elif trouble.attempts and not trouble.starting and now - trouble.well_since > CALM_SECONDS:
@@ -266,6 +266,11 @@ class Supervisor:
         if self._interruptible:
             self._interruptible = False
             raise StopAsked
+
+
+def _proof_seconds(part: Running) -> float:
+    """How long a revived part must live to be called well: one that only lives has said less than one that answers."""
+    return STEADY_SECONDS if isinstance(part, Program) and part.part.ready is None else 0.0
 
 
 def read_notice(state: Path) -> Notice | None:

@@ -40,16 +40,13 @@ def geometry(kind: str, coordinates: Any) -> dict[str, Any]:
 
 def at(*geometries: dict[str, Any], name: str = LOCATION) -> dict[str, Any]:
     instances = [
-        {"type": "GeoProperty", "value": value, "datasetId": f"urn:d:{n}"}
-        for n, value in enumerate(geometries)
+        {"type": "GeoProperty", "value": value, "datasetId": f"urn:d:{n}"} for n, value in enumerate(geometries)
     ]
     return {"id": "urn:x:1", "type": ["urn:T"], name: instances}
 
 
 def query(georel: str, kind: str, coordinates: Any, geoproperty: str | None = None) -> GeoQuery:
-    made = parse_geo(
-        georel, kind, coordinates, geoproperty, lambda term: f"https://uri.etsi.org/ngsi-ld/{term}"
-    )
+    made = parse_geo(georel, kind, coordinates, geoproperty, lambda term: f"https://uri.etsi.org/ngsi-ld/{term}")
     assert made is not None
     return made
 
@@ -235,9 +232,7 @@ def test_the_distance_to_a_line_and_a_polygon_is_that_of_their_nearest_place() -
 
 @settings(deadline=None)
 @given(st.floats(-170, 170), st.floats(-80, 80), st.floats(0, 360), st.floats(1, 1e6), st.floats(0, 360))
-def test_distances_keep_the_stated_accuracy(
-    lon: float, lat: float, bearing: float, metres: float, turn: float
-) -> None:
+def test_distances_keep_the_stated_accuracy(lon: float, lat: float, bearing: float, metres: float, turn: float) -> None:
     """A short street is as far as the nearest of its places, densely sampled, but for the stated error."""
     one = move_m(lon, lat, bearing, metres)
     two = move_m(*one, turn, min(metres, 5_000))
@@ -319,7 +314,8 @@ class World:
     def __init__(self, dsn: str) -> None:
         rng = random.Random(20261122)
         self.loop = asyncio.new_event_loop()
-        self.entities = [at(P(*random_position(rng))) for _ in range(150)]
+        self.entities = [at(P(179.995, 10)), at(P(-179.995, 10))]
+        self.entities += [at(P(*random_position(rng))) for _ in range(150)]
         self.entities += [at(random_geometry(rng)) for _ in range(100)]
         self.entities += [at(random_geometry(rng), random_geometry(rng)) for _ in range(30)]
         self.entities += [at(random_geometry(rng), name=SPACE) for _ in range(20)]
@@ -333,9 +329,7 @@ class World:
             box = None if place is None or place.box is None else asyncpg.Box(place.box[2:], place.box[:2])
             q = json.dumps({"5": None} if SPACE in document else {})
             lon, lat = (None, None) if place is None else (place.lon, place.lat)
-            await self.connection.execute(
-                "insert into place values ($1, $2, $3, $4, $5)", n, lon, lat, box, q
-            )
+            await self.connection.execute("insert into place values ($1, $2, $3, $4, $5)", n, lon, lat, box, q)
 
     def ask(self, wanted: GeoQuery) -> list[tuple[bool, bool]]:
         values: list[Any] = []
@@ -361,26 +355,43 @@ def world(dsn: str) -> Iterator[World]:
     made.close()
 
 
-georels = st.one_of(
-    st.sampled_from(["within", "contains", "intersects", "equals", "disjoint", "overlaps"]),
-    st.tuples(
-        st.sampled_from(["maxDistance", "minDistance"]), st.one_of(st.floats(0.001, 3e7), st.floats(1, 2e5))
-    ).map(lambda p: f"near;{p[0]}=={p[1]}"),
-)
+RELATIONS = ["within", "contains", "intersects", "equals", "disjoint", "overlaps", "near", "near", "near", "near"]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(georels, st.randoms(use_true_random=False), st.booleans())
-def test_sure_rows_match_and_matching_rows_are_maybe(
-    world: World, georel: str, rng: random.Random, space: bool
-) -> None:
-    reference = random_geometry(rng)
-    wanted = query(georel, reference["type"], reference["coordinates"], "observationSpace" if space else None)
+def random_question(rng: random.Random, entities: list[dict[str, Any]]) -> GeoQuery:
+    """A question whose edge often runs through, or very near, a stored place."""
+    stored = [i["value"] for document in entities for key in (LOCATION, SPACE) for i in document.get(key, ())]
+    reference, target = rng.choice([random_geometry(rng), *rng.sample(stored, 2)]), rng.choice(stored)
+    if rng.random() < 0.3 and target["type"] == "Point":
+        (west, south), wide = target["coordinates"], rng.choice([0.5, 1e-7, 1e-9])
+        east, north = min(west + wide, 180), min(south + wide, 90)
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        reference = geometry("Polygon", [ring]) if east > west and north > south else reference
+    georel = rng.choice(RELATIONS)
+    if georel == "near":
+        one, other = read_shape(reference), read_shape(target)
+        assert one is not None
+        assert other is not None
+        metres = distance_from(one)(other) * rng.choice([1, 1, 1 + 1e-12, 1 - 1e-12, 1.001, 0.999, 0.7, 3])
+        georel = f"near;{rng.choice(['max', 'max', 'min'])}Distance=={max(metres, 0.001)}"
+    space = "observationSpace" if rng.random() < 0.1 else None
+    return query(georel, reference["type"], reference["coordinates"], space)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**40))
+def test_sure_rows_match_and_matching_rows_are_maybe(world: World, seed: int) -> None:
+    wanted = random_question(random.Random(seed), world.entities)
     matches = compile_geo(wanted)
     for document, (maybe, sure) in zip(world.entities, world.ask(wanted), strict=True):
         found = matches(document)
-        assert not sure or found, f"surely found, but it does not match: {document}"
-        assert maybe or not found, f"it matches, but is not even maybe found: {document}"
+        assert not sure or found, f"{wanted}: surely found, but it does not match: {document}"
+        assert maybe or not found, f"{wanted}: it matches, but is not even maybe found: {document}"
+
+
+@pytest.mark.parametrize("lon", [179.995, -179.995])
+def test_the_database_looks_across_the_date_line(world: World, lon: float) -> None:
+    assert world.ask(query("near;maxDistance==2000", "Point", [lon, 10]))[:2] == [(True, True), (True, True)]
 
 
 def test_the_database_decides_points_in_rectangles_and_circles(world: World) -> None:
@@ -390,7 +401,5 @@ def test_the_database_decides_points_in_rectangles_and_circles(world: World) -> 
 
 
 def test_an_unknown_geoproperty_is_found_nowhere() -> None:
-    rows = to_sql(
-        query("within", "Polygon", SQUARE, "observationSpace"), lambda iri: None, lambda value: "$1"
-    )
+    rows = to_sql(query("within", "Polygon", SQUARE, "observationSpace"), lambda iri: None, lambda value: "$1")
     assert (rows.maybe, rows.sure) == ("false", "false")

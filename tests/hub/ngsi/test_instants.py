@@ -85,9 +85,7 @@ def test_reading_text_never_fails_otherwise(text: str) -> None:
     assert try_date(text) is None or try_time(text) is None
 
 
-@given(
-    st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))]), min_value=datetime(2, 1, 1))
-)
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))]), min_value=datetime(2, 1, 1)))
 def test_what_is_written_is_read_back(moment: datetime) -> None:
     assert parse_instant(format_instant(moment)) == moment
     assert parse_instant(format_instant_brief(moment)) == moment

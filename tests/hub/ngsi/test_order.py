@@ -27,9 +27,7 @@ def thing(number: int, **attributes: Any) -> dict[str, Any]:
         "createdAt": "2026-11-22T10:00:00.000000Z",
     }
     for name, value in attributes.items():
-        is_instances = (
-            isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "type" in value[0]
-        )
+        is_instances = isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "type" in value[0]
         document[D + name] = value if is_instances else [{"type": "Property", "value": value}]
     return document
 
@@ -183,7 +181,5 @@ values = st.recursive(
     st.sampled_from(["v", "v;desc", "v[x],v", "v;dist-asc", "v.observedAt", "v.w"]),
 )
 def test_any_values_can_be_ordered(given_values: list[Any], order_by: str) -> None:
-    things = [
-        thing(n, v=[{"type": "Property", "value": v, "observedAt": v}]) for n, v in enumerate(given_values)
-    ]
+    things = [thing(n, v=[{"type": "Property", "value": v, "observedAt": v}]) for n, v in enumerate(given_values)]
     assert sorted(ordered(order_by, things, order_from="[8,40]")) == list(range(len(things)))

@@ -24,9 +24,7 @@ trees = st.recursive(
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map(lambda pair: f"({pair[0]}|{pair[1]})"),
-        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{0,2}", "{1,}"])).map(
-            lambda p: f"({p[0]}){p[1]}"
-        ),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{0,2}", "{1,}"])).map(lambda p: f"({p[0]}){p[1]}"),
     ),
     max_leaves=8,
 )
@@ -111,10 +109,7 @@ def test_no_pattern_holds_the_city_up(pattern: str) -> None:
 
 
 def test_plain_text_is_recognised() -> None:
-    kinds = {
-        source: compile_pattern(source).literal
-        for source in ("Lab", "^Lab", "Lab$", "^Lab$", ".*Lab.*", "L.b")
-    }
+    kinds = {source: compile_pattern(source).literal for source in ("Lab", "^Lab", "Lab$", "^Lab$", ".*Lab.*", "L.b")}
     assert kinds == {
         "Lab": ("contains", "Lab"),
         "^Lab": ("prefix", "Lab"),

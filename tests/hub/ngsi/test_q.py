@@ -56,9 +56,7 @@ def entity(**attributes: Any) -> dict[str, Any]:
     }
     for name, value in attributes.items():
         is_instances = (
-            isinstance(value, list)
-            and bool(value)
-            and all(isinstance(v, dict) and "type" in v for v in value)
+            isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "type" in v for v in value)
         )
         made[D + name] = value if is_instances else [instance(value)]
     return made
@@ -123,9 +121,7 @@ def test_names_may_be_prefixed_or_whole_iris() -> None:
 
 
 def test_system_members_are_not_expanded_and_no_attributes() -> None:
-    query = parse_q(
-        'createdAt>2026-01-01T00:00:00Z;speed.observedAt<2026-01-01T00:00:00Z|x.unitCode=="KMH"', expand
-    )
+    query = parse_q('createdAt>2026-01-01T00:00:00Z;speed.observedAt<2026-01-01T00:00:00Z|x.unitCode=="KMH"', expand)
     assert attributes(query) == {D + "speed", D + "x"}
     assert not attributes(parse_q("modifiedAt", expand))
 
@@ -372,20 +368,14 @@ def test_a_property(q: str, value: Any, found: bool) -> None:
     assert finds(q, entity(a=value)) is found
 
 
-@pytest.mark.parametrize(
-    "q", ["a", "a==1", "a!=1", "a!~=x", "a.b", "a.b!=1", "a[x]!=1", "a.observedAt", "a{b}!=1"]
-)
+@pytest.mark.parametrize("q", ["a", "a==1", "a!=1", "a!~=x", "a.b", "a.b!=1", "a[x]!=1", "a.observedAt", "a{b}!=1"])
 def test_the_target_must_exist_for_every_operator(q: str) -> None:
     assert not finds(q, entity(other=1))
 
 
 def test_sub_attributes_and_their_members() -> None:
     document = entity(
-        speed=[
-            instance(
-                50, unitCode="KMH", observedAt="2026-11-22T10:00:00Z", **{D + "accuracy": [instance(0.9)]}
-            )
-        ]
+        speed=[instance(50, unitCode="KMH", observedAt="2026-11-22T10:00:00Z", **{D + "accuracy": [instance(0.9)]})]
     )
     assert finds("speed.accuracy>=0.9", document)
     assert finds('speed.unitCode=="KMH"', document)
@@ -490,9 +480,7 @@ def test_linked_entities_are_looked_up() -> None:
     assert found("sensor{Meter,Device:humidity}==40")
     assert found("sensor{room{humidity}}==40")
     assert not found("plain{humidity}==40")
-    assert not compile_predicate(parse_q("sensor{humidity}==40", expand))(document), (
-        "nothing is linked without a join"
-    )
+    assert not compile_predicate(parse_q("sensor{humidity}==40", expand))(document), "nothing is linked without a join"
 
 
 def test_expand_values_wants_names() -> None:
@@ -506,9 +494,7 @@ documents = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["type", "value", "object", "languageMap", "objectList", "observedAt", "x", "ko", D + "a"]
-            ),
+            st.sampled_from(["type", "value", "object", "languageMap", "objectList", "observedAt", "x", "ko", D + "a"]),
             inner,
             max_size=4,
         )
@@ -527,10 +513,4 @@ some_queries = st.sampled_from(
 def test_no_document_is_too_strange(value: Any, q: str, kind: str) -> None:
     test = compile_predicate(parse_q(q, expand), lambda uri: {D + "a": value})
     test({D + "a": value, "createdAt": value})
-    test(
-        {
-            D + "a": [
-                {"type": kind, ATTRIBUTE_KINDS.get(kind, "value"): value, D + "a": value, "observedAt": value}
-            ]
-        }
-    )
+    test({D + "a": [{"type": kind, ATTRIBUTE_KINDS.get(kind, "value"): value, D + "a": value, "observedAt": value}]})

@@ -98,14 +98,10 @@ async def _same(dsn: str) -> None:
             await connection.execute("insert into thing values ($1, $2)", n, scopes)
         for question in QUESTIONS:
             values: list[Any] = []
-            rows = to_sql(
-                parse_scope_q(question), lambda value, to=values: (to.append(value), f"${len(to)}")[1]
-            )
+            rows = to_sql(parse_scope_q(question), lambda value, to=values: (to.append(value), f"${len(to)}")[1])
             assert rows.is_exact
             found = await connection.fetch(f"select n from thing where {rows.maybe} order by n", *values)
             matches = scope_predicate(parse_scope_q(question))
-            assert [row["n"] for row in found] == [n for n, scopes in enumerate(SCOPES) if matches(scopes)], (
-                question
-            )
+            assert [row["n"] for row in found] == [n for n, scopes in enumerate(SCOPES) if matches(scopes)], question
     finally:
         await connection.close()

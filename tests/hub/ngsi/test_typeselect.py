@@ -110,13 +110,9 @@ async def _same(dsn: str, worlds: list[tuple[str, ...]], texts: list[str]) -> No
             await connection.execute("insert into thing values ($1, $2)", n, numbers)
         for text in texts:
             values: list[Any] = []
-            rows = to_sql(
-                parsed(text), NUMBERS.get, lambda value, to=values: (to.append(value), f"${len(to)}")[1]
-            )
+            rows = to_sql(parsed(text), NUMBERS.get, lambda value, to=values: (to.append(value), f"${len(to)}")[1])
             assert rows.is_exact
             found = await connection.fetch(f"select n from thing where {rows.maybe} order by n", *values)
-            assert [row["n"] for row in found] == [
-                n for n, types in enumerate(worlds) if selects(text, *types)
-            ]
+            assert [row["n"] for row in found] == [n for n, types in enumerate(worlds) if selects(text, *types)]
     finally:
         await connection.close()

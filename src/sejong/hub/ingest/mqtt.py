@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -39,10 +40,12 @@ class BrokerAway(CityError):
     en = "The MQTT broker cannot be reached: {why}"
 
 
-async def run_mqtt(ingest: Ingest, url: str, stop: asyncio.Event) -> None:
+async def run_mqtt(ingest: Ingest, url: str, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
     """Take readings from the broker at `url` (`mqtt[s]://user:password@host:port`) until `stop` is set.
 
-    Connects again for ever; says once that the broker is away and once that it is back. Raises Invalid for a bad URL.
+    Connects again for ever; says once that the broker is away and once that it is back. `ready` is set once we are
+    subscribed for the first time: from then on the broker keeps for us what comes while we are away, and devices of a
+    new city may begin. Raises Invalid for a bad URL.
     """
     address = _Address(url)
     attempt, away = 0, False
@@ -58,6 +61,8 @@ async def run_mqtt(ingest: Ingest, url: str, stop: asyncio.Event) -> None:
             continue
         log.info("broker_back" if away else "broker_connected", host=address.host, port=address.port)
         attempt, away = 0, False
+        if ready is not None:
+            ready.set()
         await session.until(stop)
         if stop.is_set():
             await session.leave()
@@ -121,8 +126,8 @@ class _Session(asyncio.Protocol):
     # -- the connection ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports keep the contract without being subclasses.
+        self._transport = cast(asyncio.Transport, transport)
         address = self._address
         transport.write(wire.connect(address.client_id, address.user, address.password, KEEPALIVE_S))
         self._filters = self._ingest.reception.filters

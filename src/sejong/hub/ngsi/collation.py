@@ -44,9 +44,7 @@ def parse_collation(text: str | None) -> int:
         return 3
     level = _LEVELS.get(strength.group(1).lower())
     if level is None:
-        raise BadRequestData(
-            f"collation: {strength.group(1)!r} is not a strength (level1, level2, level3, identic)"
-        )
+        raise BadRequestData(f"collation: {strength.group(1)!r} is not a strength (level1, level2, level3, identic)")
     return level
 
 

@@ -77,9 +77,7 @@ def parse_geo(
     parts = {"georel": georel, "geometry": geometry, "coordinates": coordinates}
     missing = [name for name, given in parts.items() if given is None or given == ""]
     if missing:
-        raise BadRequestData(
-            f"a geoquery needs georel, geometry and coordinates: {', '.join(missing)} missing"
-        )
+        raise BadRequestData(f"a geoquery needs georel, geometry and coordinates: {', '.join(missing)} missing")
     if geoproperty is not None and not (isinstance(geoproperty, str) and is_name(geoproperty)):
         raise BadRequestData(f"geoproperty: {geoproperty!r} is not an attribute name")
     relation, farthest, nearest = _georel(str(georel))

@@ -32,6 +32,7 @@ GEORELS: Final[tuple[GeoRel, ...]] = (
 _FINEST_DEGREES: Final = 0.02
 """Longer stretches of a line are divided before they are mapped; 2 km deviate less than 0.1 m."""
 _MOST_PIECES: Final = 2_000
+_MOST_CORNERS: Final = 400
 
 
 class GeoQuery(Struct, frozen=True):
@@ -151,26 +152,83 @@ def _point_test(geometry: BaseGeometry, relation: str) -> Callable[[float, float
 
 def distance_from(reference: Shape) -> Callable[[Shape], float]:
     """The distance over ground from the reference to a shape, in metres; 0 if they touch (accuracy: geo)."""
-    if isinstance(reference, tuple):
-        lon0, lat0 = reference
-        chart = _Chart(lon0, lat0)
-        return lambda shape: (
-            haversine_m(lon0, lat0, *shape)
-            if isinstance(shape, tuple)
-            else chart.distance(chart.origin, shape)
-        )
-    centre = reference.centroid
-    chart = _Chart(centre.x, centre.y)
-    mapped = chart.mapped(reference)
-    shapely.prepare(mapped)
-    return lambda shape: chart.distance(mapped, as_geometry(shape))
+    far = _Far(reference)
+
+    def distance(shape: Shape) -> float:
+        if isinstance(reference, tuple) and isinstance(shape, tuple):
+            return haversine_m(*reference, *shape)
+        return far.distance(as_geometry(shape))
+
+    return distance
 
 
-def _touch(mapped: BaseGeometry, other: BaseGeometry) -> bool:
+class _Far:
+    """A reference geometry, ready for measuring how far other geometries are."""
+
+    def __init__(self, reference: Shape) -> None:
+        self.geometry = as_geometry(reference)
+        shapely.prepare(self.geometry)
+        self.edges = _edges(self.geometry)
+        centre = self.geometry.centroid
+        self.chart = _Chart(centre.x, centre.y)
+        self.mapped = self.chart.mapped(self.edges)
+
+    def distance(self, shape: BaseGeometry) -> float:
+        """Metres over ground to the shape. The two places measured between do lie on the geometries."""
+        if _touch(self.geometry, shape):
+            return 0.0
+        edges = _edges(shape)
+        line = shapely.get_coordinates(shapely.shortest_line(self.mapped, self.chart.mapped(edges)))
+        here, off_here = _snap(self.edges, *self.chart.place(*line[0]))
+        there, off_there = _snap(edges, *self.chart.place(*line[1]))
+        metres = haversine_m(*here, *there)
+        if max(off_here, off_there) <= _FINEST_DEGREES:
+            return metres
+        return min(metres, _between_corners(self.edges, edges))
+
+
+def _touch(one: BaseGeometry, other: BaseGeometry) -> bool:
     try:
-        return bool(shapely.intersects(mapped, other))
-    except shapely.errors.GEOSException:  # a ring may cross itself once it is mapped
-        return bool(shapely.intersects(shapely.make_valid(mapped), shapely.make_valid(other)))
+        return bool(shapely.intersects(one, other))
+    except shapely.errors.GEOSException:
+        return bool(shapely.intersects(shapely.make_valid(one), shapely.make_valid(other)))
+
+
+def _edges(shape: BaseGeometry) -> BaseGeometry:
+    """Where the nearest place of a shape lies, seen from outside: the rings of polygons, all of anything else."""
+    return shapely.boundary(shape) if shape.geom_type in ("Polygon", "MultiPolygon") else shape
+
+
+def _snap(edges: BaseGeometry, lon: float, lat: float) -> tuple[tuple[float, float], float]:
+    """The place of the edges nearest to one that should lie on them, and how many degrees it was off.
+
+    It is far off where the map breaks: around the point opposite to its centre.
+    """
+    lon = (lon + 180.0) % 360.0 - 180.0
+    found = [(lon, lat), (lon - 360.0 if lon > 0 else lon + 360.0, lat)] if abs(lon) > 179.0 else [(lon, lat)]
+    lines = [shapely.shortest_line(edges, shapely.Point(place)) for place in found]
+    line = min(lines, key=shapely.length)
+    x, y = shapely.get_coordinates(line)[0]
+    return (float(x), float(y)), float(shapely.length(line))
+
+
+def _between_corners(one: BaseGeometry, other: BaseGeometry) -> float:
+    """Metres between the nearest corners of two geometries whose long stretches are divided, by trying all pairs."""
+    a, b = (np.radians(_corners(edges)) for edges in (one, other))
+    lat_a, lat_b = a[:, 1][:, None], b[:, 1][None, :]
+    half = np.sin((lat_a - lat_b) / 2) ** 2
+    half = half + np.cos(lat_a) * np.cos(lat_b) * np.sin((a[:, 0][:, None] - b[:, 0][None, :]) / 2) ** 2
+    return float(2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.clip(half.min(), 0.0, 1.0))))
+
+
+def _corners(edges: BaseGeometry) -> NDArray[np.float64]:
+    corners = shapely.get_coordinates(_divided(edges))
+    return corners[:: max(1, len(corners) // _MOST_CORNERS)]
+
+
+def _divided(edges: BaseGeometry) -> BaseGeometry:
+    west, south, east, north = edges.bounds
+    return shapely.segmentize(edges, max(_FINEST_DEGREES, (east - west + north - south) / _MOST_PIECES))
 
 
 class _Chart:
@@ -182,21 +240,10 @@ class _Chart:
     def __init__(self, lon: float, lat: float) -> None:
         self.lon = radians(lon)
         self.sin_lat, self.cos_lat = sin(radians(lat)), cos(radians(lat))
-        self.origin: BaseGeometry = shapely.Point(0.0, 0.0)
 
-    def distance(self, mapped: BaseGeometry, shape: BaseGeometry) -> float:
-        """Metres over ground between a geometry on this map and a shape of the Earth."""
-        other = self.mapped(shape)
-        if _touch(mapped, other):
-            return 0.0
-        nearest = shapely.get_coordinates(shapely.shortest_line(mapped, other))
-        return haversine_m(*self.place(*nearest[0]), *self.place(*nearest[1]))
-
-    def mapped(self, shape: BaseGeometry) -> BaseGeometry:
+    def mapped(self, edges: BaseGeometry) -> BaseGeometry:
         """The geometry on this map, its long stretches divided so that they keep their course."""
-        west, south, east, north = shape.bounds
-        finest = max(_FINEST_DEGREES, (east - west + north - south) / _MOST_PIECES)
-        return shapely.transform(shapely.segmentize(shape, finest), self._project)
+        return shapely.transform(_divided(edges), self._project)
 
     def _project(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         lon, lat = np.radians(places[:, 0]) - self.lon, np.radians(places[:, 1])
@@ -214,7 +261,5 @@ class _Chart:
             return degrees(self.lon), degrees(asin(self.sin_lat))
         angle = metres / EARTH_RADIUS_M
         lat = asin(max(-1.0, min(1.0, cos(angle) * self.sin_lat + y * sin(angle) * self.cos_lat / metres)))
-        lon = self.lon + atan2(
-            x * sin(angle), metres * self.cos_lat * cos(angle) - y * self.sin_lat * sin(angle)
-        )
+        lon = self.lon + atan2(x * sin(angle), metres * self.cos_lat * cos(angle) - y * self.sin_lat * sin(angle))
         return degrees(lon), degrees(lat)

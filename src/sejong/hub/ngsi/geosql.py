@@ -21,9 +21,7 @@ _TINY_DEGREES: Final = "1e-9"
 """Smaller differences count as none, because PostgreSQL raises an error when a square underflows."""
 
 
-def to_sql(
-    query: GeoQuery, term_no: TermNo, bind: Bind, *, prefix: str = "", with_sure: bool = True
-) -> Fragment:
+def to_sql(query: GeoQuery, term_no: TermNo, bind: Bind, *, prefix: str = "", with_sure: bool = True) -> Fragment:
     """The geoquery as conditions on the entity table (see sql.Fragment; columns after ``prefix``).
 
     Geoproperties other than location are not indexed: rows that have them are maybe, none is sure.
@@ -114,9 +112,7 @@ class _Writer:
     def half_sine(self, column: str, origin: str) -> str:
         """Sine of half the difference of two angles in degrees."""
         difference = f"({column} - {origin})"
-        return (
-            f"(case when abs({difference}) < {_TINY_DEGREES} then 0 else sin(radians({difference}) / 2) end)"
-        )
+        return f"(case when abs({difference}) < {_TINY_DEGREES} then 0 else sin(radians({difference}) / 2) end)"
 
 
 def _bounds(shape: Shape) -> BBox:

@@ -67,9 +67,7 @@ def parse_instant(text: str, member: str = "DateTime") -> datetime:
     """
     moment = try_instant(text)
     if moment is None:
-        raise BadRequestData(
-            f"{member}: {_shown(text)} is not a UTC DateTime (YYYY-MM-DDThh:mm:ss[.ffffff]Z)"
-        )
+        raise BadRequestData(f"{member}: {_shown(text)} is not a UTC DateTime (YYYY-MM-DDThh:mm:ss[.ffffff]Z)")
     return moment
 
 
@@ -251,9 +249,7 @@ def parse_timeproperty(text: str | None) -> TimeProperty:
     if text is None:
         return "observedAt"
     if text not in TIME_PROPERTIES:
-        raise BadRequestData(
-            f"timeproperty: {_shown(text)} is not one of observedAt, createdAt, modifiedAt, deletedAt"
-        )
+        raise BadRequestData(f"timeproperty: {_shown(text)} is not one of observedAt, createdAt, modifiedAt, deletedAt")
     return cast(TimeProperty, text)
 
 

@@ -117,11 +117,15 @@ class Cursor:
         self.pos = found.end()
         return found.group()
 
-    def fail(self, expected: str, at: int | None = None) -> NoReturn:
-        """Raises BadRequestData that names the column (from 1) and what stands there."""
+    def fault(self, expected: str, at: int | None = None) -> BadRequestData:
+        """The error that names the column (from 1) and what stands there."""
         column = self.pos if at is None else at
         found = repr(self.text[column : column + 12]) if column < len(self.text) else "the end"
-        raise BadRequestData(f"{self.parameter}: {expected} at column {column + 1}, found {found}")
+        return BadRequestData(f"{self.parameter}: {expected} at column {column + 1}, found {found}")
+
+    def fail(self, expected: str, at: int | None = None) -> NoReturn:
+        """Raises that error."""
+        raise self.fault(expected, at)
 
     def too_complex(self, what: str) -> NoReturn:
         """Raises TooComplexQuery for a limit of this parameter."""

@@ -113,7 +113,7 @@ def _direction(at: Cursor) -> Direction:
     for direction in sorted(DIRECTIONS, key=len, reverse=True):
         if at.take(direction):
             return direction
-    at.fail("expected asc, desc, dist-asc or dist-desc")
+    raise at.fault("expected asc, desc, dist-asc or dist-desc")
 
 
 # --- keys ---

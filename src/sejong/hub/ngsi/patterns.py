@@ -298,9 +298,7 @@ class _Automaton:
             after = before
         return after
 
-    def closure(
-        self, states: Iterable[int], *, at_start: bool = False, at_end: bool = False
-    ) -> frozenset[int]:
+    def closure(self, states: Iterable[int], *, at_start: bool = False, at_end: bool = False) -> frozenset[int]:
         """All states reachable without reading; ``^`` is passed only at the start, ``$`` only at the end."""
         found: set[int] = set()
         waiting = list(states)
@@ -413,11 +411,7 @@ def _plain(kind: LiteralKind, text: str) -> Callable[[str], bool]:
 
 def _single(part: Node) -> str | None:
     """The one character a part takes, if it takes exactly one."""
-    if (
-        isinstance(part, CharSet)
-        and len(part.chars) == 1
-        and not (part.ranges or part.classes or part.negated)
-    ):
+    if isinstance(part, CharSet) and len(part.chars) == 1 and not (part.ranges or part.classes or part.negated):
         return next(iter(part.chars))
     return None
 

@@ -61,9 +61,7 @@ _Tree = dict[str, "_Tree | None"]
 """Names of one level; None where the name stands alone, else what its braces hold."""
 
 
-def parse_projection(
-    pick: Listed, omit: Listed, attrs: Listed, expand: Expand, *, join_level: int = 0
-) -> Projection:
+def parse_projection(pick: Listed, omit: Listed, attrs: Listed, expand: Expand, *, join_level: int = 0) -> Projection:
     """The projection of a request. ``join_level``: how deep it joins linked entities (0: not at all).
 
     Raises BadRequestData: attrs with pick or omit, the same member in pick and omit, empty items, doubled

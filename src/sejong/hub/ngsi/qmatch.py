@@ -175,9 +175,7 @@ def _many_test(op: Operator, operand: Operand) -> Callable[[Iterable[Any]], bool
     if op == "!=":
         return lambda given: not any(holds(item) for item in given)
     if op == "!~=":
-        return lambda given: (
-            bool(texts := [t for t in given if isinstance(t, str)]) and not any(map(holds, texts))
-        )
+        return lambda given: bool(texts := [t for t in given if isinstance(t, str)]) and not any(map(holds, texts))
     return lambda given: any(holds(item) for item in given)
 
 
@@ -213,9 +211,7 @@ def _instance_test(term: Term) -> Callable[[dict[str, Any]], bool]:
 
 def targets(instance: dict[str, Any]) -> list[Any]:
     """The URIs a Relationship or ListRelationship instance points at, in order."""
-    given = (
-        instance.get("objectList") if instance.get("type") == "ListRelationship" else instance.get("object")
-    )
+    given = instance.get("objectList") if instance.get("type") == "ListRelationship" else instance.get("object")
     items = given if isinstance(given, list) else [given]
     return [item.get("object") if isinstance(item, dict) else item for item in items]
 
@@ -226,9 +222,7 @@ def _languages(language_map: Any, members: tuple[str, ...]) -> list[Any] | None:
         return None
     tag = ".".join(members).lower()
     found = [
-        text
-        for key, text in language_map.items()
-        if tag in ("", "*") or (isinstance(key, str) and key.lower() == tag)
+        text for key, text in language_map.items() if tag in ("", "*") or (isinstance(key, str) and key.lower() == tag)
     ]
     if not found and tag not in ("", "*"):
         return None
@@ -334,11 +328,7 @@ def _linked_term(term: Term, path: AttributePath, linked: Linked | None) -> Pred
             return False
         for target in targets(instance):
             entity = find(target) if isinstance(target, str) else None
-            if (
-                entity is not None
-                and not (hinted and hinted.isdisjoint(entity.get("type") or ()))
-                and within(entity)
-            ):
+            if entity is not None and not (hinted and hinted.isdisjoint(entity.get("type") or ())) and within(entity):
                 return True
         return False
 

@@ -183,10 +183,8 @@ class _Reader:
     def value(self, path: AttributePath) -> Value:
         self.at.skip_space()
         start = self.at.pos
-        if self.at.peek() == '"':
-            value = self.string(path)
-        else:
-            value = self.moment() or self.number() or self.bare(path)
+        quoted = self.at.peek() == '"'
+        value = self.string(path) if quoted else self.moment() or self.number() or self.bare(path)
         if value is None:
             self.at.fail("expected a value", start)
         self.at.skip_space()

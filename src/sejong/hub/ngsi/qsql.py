@@ -124,9 +124,7 @@ class _Writer:
             case OneOf(values):
                 return any_of([self.equals(value, column) for value in values])
             case Value():
-                return (
-                    self.equals(operand, column) if op in ("==", "!=") else self.ordered(op, operand, column)
-                )
+                return self.equals(operand, column) if op in ("==", "!=") else self.ordered(op, operand, column)
 
     def equals(self, value: Value, column: _Scalar) -> Fragment:
         if value.kind in _SURE_MOMENT:

@@ -94,9 +94,7 @@ def _pattern(scope: str, parameter: str) -> ScopePattern:
     path = scope.removesuffix("/#")
     levels = scope_levels(path)
     if not all(_LEVEL.fullmatch(level) for level in levels):
-        raise BadRequestData(
-            f"{parameter}: {scope!r} is not a scope such as /Sejong/Nasung, /Sejong/+ or /Sejong/#"
-        )
+        raise BadRequestData(f"{parameter}: {scope!r} is not a scope such as /Sejong/Nasung, /Sejong/+ or /Sejong/#")
     return ScopePattern(levels, below=path != scope)
 
 

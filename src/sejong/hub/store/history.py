@@ -64,12 +64,13 @@ where h.t between $5 and $6
     Seen,
 )
 _COLUMNS = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val"
+# Cut between two moments, never inside one: the rows of the last moment come all or not at all.
 BY_TIME = Sql(
     f"""
 select {_COLUMNS} from hub.hist h
-where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and h.observed and h.op < 3
+where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.observed and h.op < 3))
   and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
-order by h.eno, h.t, h.no limit $5
+order by h.t fetch first $5 rows with ties
 """,
     Instance,
 )
@@ -78,7 +79,7 @@ BY_WRITING = Sql(
 select {_COLUMNS} from hub.hist h
 where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.op = 3) = $6)
   and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
-order by h.eno, h.modified, h.no limit $5
+order by h.modified fetch first $5 rows with ties
 """,
     Instance,
 )
@@ -91,7 +92,18 @@ cross join lateral (
   where h.eno = e.eno and h.ano = a.ano and h.op < 3 and (h.observed or not $6)
     and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
   order by h.t desc, h.no desc limit $5) x
-order by x.eno, x.ano, x.t, x.no
+""",
+    Instance,
+)
+NEWEST_WRITTEN = Sql(
+    f"""
+select x.* from unnest($1::int[]) as e(eno)
+cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
+cross join lateral (
+  select {_COLUMNS} from hub.hist h
+  where h.eno = e.eno and h.ano = a.ano and ($6::boolean is null or (h.op = 3) = $6)
+    and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
+  order by h.modified desc, h.no desc limit $5) x
 """,
     Instance,
 )
@@ -146,8 +158,8 @@ class InstanceNumbers:
 
     async def take(self, connection: Connection, count: int) -> list[int]:
         """`count` numbers nobody else has; gaps stay where a transaction is undone."""
-        missing = count - sum(map(len, self._free))
-        if missing > 0:
+        # While this waits for the database another writer may take what was free: look again.
+        while (missing := count - sum(map(len, self._free))) > 0:
             blocks = await connection.fetch(NEXT_BLOCK.text, -(-missing // BLOCK))
             self._free.extend(range(b[0], b[0] + BLOCK) for b in blocks)
         taken: list[int] = []

@@ -103,8 +103,8 @@ select mark, min(door), min(sender), min(topic), min(form), min(reason), min(ko)
        (array_agg(payload))[1], min(size), (array_agg(sha256))[1], min(arrived), max(last), sum(n)
 from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::bytea[], $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::bigint[])
-    as r(mark, door, sender, topic, form, reason, ko, en, payload, size, sha256, arrived, last, n)
-group by mark order by min(arrived), mark
+    with ordinality as r(mark, door, sender, topic, form, reason, ko, en, payload, size, sha256, arrived, last, n, place)
+group by mark order by min(place)
 on conflict (mark) do update set n = d.n + excluded.n, last = greatest(d.last, excluded.last)
 """
 )
@@ -169,14 +169,15 @@ order by day desc, n desc limit $1
 )
 TRIM_LETTERS = Sql(
     """
-with place as (
-    select no, row_number() over (partition by sender, reason order by no desc) as of_kind,
-           row_number() over (order by no desc) as of_all,
-           sum(octet_length(payload)) over (order by no desc) as bytes
+with of_kind as (
+    select no, octet_length(payload) as size, row_number() over (partition by sender, reason order by no desc) as place
     from hub.dead_letter),
+of_all as (
+    select no, row_number() over (order by no desc) as place, sum(size) over (order by no desc) as bytes
+    from of_kind where place <= $1),
 gone as (
-    delete from hub.dead_letter d using place p
-    where d.no = p.no and (p.of_kind > $1 or p.of_all > $2 or p.bytes > $3)
+    delete from hub.dead_letter d using of_kind k left join of_all a on a.no = k.no
+    where d.no = k.no and (a.no is null or a.place > $2 or a.bytes > $3)
     returning d.last, d.door, d.sender, d.reason, d.n)
 insert into hub.dead_letter_past as past(day, door, sender, reason, n)
 select (last at time zone 'UTC')::date, door, sender, reason, sum(n) from gone group by 1, 2, 3, 4

@@ -48,6 +48,11 @@ class Dictionary:
         # Numbers may become visible out of order; look again a little behind the newest one.
         self._last = max(self.text, default=0) - 1000 if len(self.text) > 1000 else 0
 
+    async def look_up(self, connection: Connection, texts: Iterable[str]) -> None:
+        """Read what others have added if one of these texts is not known here."""
+        if any(text not in self.number for text in texts):
+            await self.refresh(connection)
+
     async def learn(self, connection: Connection, texts: Iterable[str]) -> None:
         """Make sure each text has a number."""
         unknown = sorted({text for text in texts if text not in self.number})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from sejong.hub.store.ingest import LetterRow
 from sejong.kit.postgres import Sql
 
 
@@ -112,10 +113,11 @@ class TypeCount(msgspec.Struct, frozen=True):
 
 TYPES = Sql(
     """
-select type0, count(*)::int as n from hub.entity where tenant = $1 and deleted is null group by type0
+select type0, count(*)::int as n from hub.entity
+where tenant = $1 and deleted is null and (expires is null or expires > $2) group by type0
 union all
 select t.type, count(*)::int from hub.entity_type t join hub.entity e on e.no = t.eno
-where e.tenant = $1 and e.deleted is null group by t.type
+where e.tenant = $1 and e.deleted is null and (e.expires is null or e.expires > $2) group by t.type
 """,
     TypeCount,
 )
@@ -132,8 +134,8 @@ class AttributeUse(msgspec.Struct, frozen=True):
 ATTRIBUTES = Sql(
     """
 select a.ano, e.type0, count(*)::int as n from hub.entity e, jsonb_object_keys(e.q) as a(ano)
-where e.tenant = $1 and e.deleted is null and ($2::int is null or e.type0 = $2
-      or e.no in (select eno from hub.entity_type where type = $2))
+where e.tenant = $1 and e.deleted is null and (e.expires is null or e.expires > $3)
+  and ($2::int is null or e.type0 = $2 or e.no in (select eno from hub.entity_type where type = $2))
 group by a.ano, e.type0
 """,
     AttributeUse,
@@ -144,4 +146,12 @@ select {_SEEN} from hub.entity where tenant = $1 and type0 = any($2) and deleted
 order by modified desc limit 1
 """,
     Seen,
+)
+OF_IDS = Sql(f"select {_SEEN} from hub.entity where tenant = $1 and id = any($2) and deleted is null", Seen)
+LETTERS_AT = Sql(
+    """
+select no, door, sender, topic, form, reason, ko, en, payload, size, sha256, arrived, last, n from hub.dead_letter
+where ($1::text is null or reason = $1) order by no desc limit $2 offset $3
+""",
+    LetterRow,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.responses import Response
@@ -37,10 +37,15 @@ def answer(request: NgsiRequest, body: Any, *, links: Sequence[str] = (), **head
     if request.media == LD_JSON or (request.media == GEO_JSON and request.prefer.get("body") != "json"):
         body = _with_context(body, request.context.source or CORE_URL)
     else:
-        found.insert(0, link_to_context(context_url(request.context)))
+        found.insert(0, link_to_context(_in_header(context_url(request.context.source))))
     if found:
         named["Link"] = ", ".join(found)
     return Response(_encode(body), 200, named, request.media)
+
+
+def _in_header(url: str) -> str:
+    """An address as a header may carry it: what is not ASCII percent-encoded."""
+    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def _with_context(body: Any, source: Any) -> Any:
@@ -92,5 +97,9 @@ def problem_of(error: CityError) -> dict[str, Any]:
 
 
 def entity_location(entity_id: str) -> str:
-    """Where an entity can be retrieved."""
-    return f"{ROOT}/entities/{entity_id}"
+    """Where an entity can be retrieved: its id is one segment of the path, whatever it consists of."""
+    return f"{ROOT}/entities/{quote(entity_id, safe=_IN_SEGMENT)}"
+
+
+_IN_SEGMENT = ":@!$&'()*+,;=~"
+"""What a segment of a path may contain as it is. Source: RFC 3986 §3.3."""

@@ -1,104 +1,142 @@
-"""What a query request asks for: the selection, the projection, the page."""
+"""What a query request asks for: the selection, the projection, the order, the page.
+
+A query comes as parameters of a URL or as the members of a Query object; both are read here alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, TooManyResults
 from sejong.hub.ngsi.grammar import is_uri
+from sejong.hub.ngsi.languages import parse_lang
 from sejong.hub.ngsi.members import LOCATION
+from sejong.hub.ngsi.order import Ordering, parse_order
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.ngsi.projection import Projection, parse_dataset_ids, parse_projection
-from sejong.hub.selection import Selection, select, someone
-from sejong.hub.web.negotiate import GEO_JSON
+from sejong.hub.selection import Selection, Who, select, someone
+from sejong.hub.web.negotiate import GEO_JSON, JSON
 from sejong.hub.web.request import NgsiRequest
 
-if TYPE_CHECKING:
-    from sejong.hub.service import Hub
-
+Doc = dict[str, Any]
 MOST_ON_PAGE = 1000
 """Entities on one page at most. Chosen; published in docs/hub.md."""
 DEFAULT_PAGE = 20
-LATER = ("join", "joinLevel", "containedBy", "entityMap", "entityMapLifetime", "csf", "orderBy", "orderFrom",
-         "orderGeometry", "collation", "splitEntities")  # fmt: skip
+DEEPEST_JOIN = 5
+"""Links that are followed one after the other at most. Chosen."""
+LATER = ("entityMap", "entityMapLifetime", "csf", "splitEntities")
 """Parameters of the standard that this first half of the hub does not carry out yet: said, never ignored."""
 
 
-def refuse_later(request: NgsiRequest) -> None:
-    """Say that a parameter is not carried out yet. Raises InvalidRequest."""
+def refuse_later(asked: Mapping[str, Any]) -> None:
+    """Say that a parameter (or a member of a Query) is not carried out yet. Raises InvalidRequest."""
     for name in LATER:
-        if name in request.params:
+        if asked.get(name, "false") not in ("false", False):
             raise InvalidRequest(f"{name} is not supported by this version of the hub yet")
 
 
-def selection_of(request: NgsiRequest) -> Selection:
+# --- reading parameters and members ---------------------------------------------------------------------------------
+
+
+def query_members(body: Any, allowed: frozenset[str]) -> Doc:
+    """The members of a Query object, their JSON types checked. Raises BadRequestData."""
+    if not isinstance(body, dict):
+        raise BadRequestData("the body must be one JSON object")
+    if body.get("type") != "Query":
+        raise BadRequestData('type must be "Query"')
+    unknown = body.keys() - allowed
+    if unknown:
+        raise BadRequestData(f"a Query has no member {sorted(unknown)[0]!r}")
+    for name, value in body.items():
+        if name in _LISTS:
+            _check_list(name, value)
+        elif name in _OBJECTS and not isinstance(value, dict):
+            raise BadRequestData(f"{name} must be an object")
+        elif name in _TEXTS and not (isinstance(value, str) and value):
+            raise BadRequestData(f"{name} must be a text")
+    return body
+
+
+_LISTS = frozenset({"entities", "attrs", "pick", "omit", "datasetId", "expandValues", "jsonKeys", "containedBy"})
+_OBJECTS = frozenset({"geoQ", "temporalQ", "ordering"})
+_TEXTS = frozenset({"q", "scopeQ", "lang", "join", "csf"})
+QUERY = frozenset({"id", "type", "joinLevel", "splitEntities", *_LISTS, *_OBJECTS, *_TEXTS}) - {"temporalQ"}
+"""The members of a Query. Source: CIM 009 v1.9.1 clause 5.2.23."""
+TEMPORAL_QUERY = QUERY - {"join", "joinLevel", "containedBy"} | {"temporalQ"}
+
+
+def _check_list(name: str, value: Any) -> None:
+    if isinstance(value, str) and value and name != "entities":
+        return
+    if not isinstance(value, list) or not value:
+        raise BadRequestData(f"{name} must be a list with at least one item")
+    if name != "entities" and not all(isinstance(item, str) and item for item in value):
+        raise BadRequestData(f"{name} must be a list of texts")
+
+
+# --- which entities ---------------------------------------------------------------------------------------------------
+
+
+def selection_of(request: NgsiRequest, join_level: int = 0) -> Selection:
     """The entities a GET query means. Raises BadRequestData, also when it is too wide."""
-    params, context = request.params, request.context
+    params = request.params
     ids = request.uris("id")
-    who = ()
+    who: tuple[Who, ...] = ()
     if ids is not None or "idPattern" in params or "type" in params:
-        who = (someone(context.attribute, ids, params.get("idPattern"), params.get("type")),)
-    selection = select(
-        context.attribute,
-        who=who,
-        q=params.get("q"),
-        georel=params.get("georel"),
-        geometry=params.get("geometry"),
-        coordinates=params.get("coordinates"),
-        geoproperty=params.get("geoproperty"),
-        scope_q=params.get("scopeQ"),
-        attrs=request.words("attrs"),
-        expand_values=params.get("expandValues"),
-        json_keys=params.get("jsonKeys"),
-    )
-    if selection.is_wide and not request.flag("local"):
-        raise BadRequestData("too wide: give a type, an attribute (attrs or q), a georel, or local=true")
-    return selection
+        pattern = params.get("idPattern")
+        # A plus sign that was not percent-encoded arrives as a blank, which no URI contains.
+        pattern = None if pattern is None else pattern.replace(" ", "+")
+        who = (someone(request.context.attribute, ids, pattern, params.get("type")),)
+    return _selection(request, params, params, who, join_level)
 
 
-def purge_selection(request: NgsiRequest) -> Selection:
-    """The entities a purge means: as a query, but `attrs` does not exist there. Raises BadRequestData."""
-    refuse_later(request)
-    return selection_of(request)
+def selection_of_body(body: Doc, request: NgsiRequest, join_level: int = 0) -> Selection:
+    """The entities a Query object means. Raises BadRequestData, also when it is too wide."""
+    who = tuple(_entity_info(item, request) for item in body.get("entities", ()))
+    geo = body.get("geoQ", {})
+    if "geoQ" in body and not geo:
+        raise BadRequestData("geoQ is empty")
+    for name in ("georel", "geometry", "geoproperty"):
+        if not isinstance(geo.get(name), str | None):
+            raise BadRequestData(f"geoQ: {name} must be a text")
+    return _selection(request, body, geo, who, join_level)
 
 
-def selection_of_body(body: Mapping[str, Any], request: NgsiRequest) -> Selection:
-    """The entities a POST query means. Raises BadRequestData."""
+def _selection(
+    request: NgsiRequest, asked: Mapping[str, Any], geo: Mapping[str, Any], who: tuple[Who, ...], join_level: int
+) -> Selection:
+    scope_q = asked.get("scopeQ")
     expand = request.context.attribute
-    who = tuple(_entity_info(item, request) for item in _list(body, "entities") or ())
-    geo = body.get("geoQ") or {}
-    if not isinstance(geo, Mapping):
-        raise BadRequestData("geoQ must be an object")
     selection = select(
         expand,
         who=who,
-        q=_text(body, "q"),
+        q=asked.get("q"),
         georel=geo.get("georel"),
         geometry=geo.get("geometry"),
         coordinates=geo.get("coordinates"),
         geoproperty=geo.get("geoproperty"),
-        scope_q=_text(body, "scopeQ"),
-        attrs=_list(body, "attrs"),
-        expand_values=_list(body, "expandValues"),
-        json_keys=_list(body, "jsonKeys"),
+        scope_q=None if scope_q is None else scope_q.replace(" ", "+"),
+        attrs=parse_projection(None, None, asked.get("attrs"), expand).required,
+        expand_values=asked.get("expandValues"),
+        json_keys=asked.get("jsonKeys"),
+        join_level=join_level,
     )
     if selection.is_wide and not request.flag("local"):
-        raise BadRequestData("too wide: give entities with a type, attrs, q, geoQ, or local=true")
+        raise BadRequestData("too wide: give a type, an attribute (attrs or q), a geoquery, or local=true")
     return selection
 
 
-def _entity_info(item: Any, request: NgsiRequest) -> Any:
-    if not isinstance(item, Mapping):
-        raise BadRequestData("entities: every item is an object")
+def _entity_info(item: Any, request: NgsiRequest) -> Who:
+    if not isinstance(item, Mapping) or item.keys().isdisjoint(("id", "idPattern", "type")):
+        raise BadRequestData("entities: every item is an object with id, idPattern or type")
     ids = item.get("id")
     if isinstance(ids, str):
         ids = [ids]
-    if ids is not None and (
-        not isinstance(ids, list) or not ids or not all(isinstance(i, str) and is_uri(i) for i in ids)
-    ):
+    if "id" in item and not (isinstance(ids, list) and ids and all(is_uri(one) for one in ids)):
         raise BadRequestData("entities: id is a URI or a list of URIs")
     types, pattern = item.get("type"), item.get("idPattern")
     if not isinstance(types, str | None) or not isinstance(pattern, str | None):
@@ -106,24 +144,7 @@ def _entity_info(item: Any, request: NgsiRequest) -> Any:
     return someone(request.context.attribute, ids, pattern, types)
 
 
-def _list(body: Mapping[str, Any], name: str) -> list[Any] | None:
-    value = body.get(name)
-    if name not in body:
-        return None
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not value:
-        raise BadRequestData(f"{name} must be a list with at least one item")
-    if name != "entities" and not all(isinstance(item, str) and item for item in value):
-        raise BadRequestData(f"{name} must be a list of names")
-    return value
-
-
-def _text(body: Mapping[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if name in body and (not isinstance(value, str) or not value):
-        raise BadRequestData(f"{name} must be a text")
-    return value
+# --- which part, in which order ---------------------------------------------------------------------------------------
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -134,9 +155,9 @@ class Page(msgspec.Struct, frozen=True):
     count: bool
 
 
-def page_of(request: NgsiRequest) -> Page:
+def page_of(request: NgsiRequest, default: int = DEFAULT_PAGE) -> Page:
     """The page parameters. Raises BadRequestData, TooManyResults."""
-    limit = request.number("limit", DEFAULT_PAGE)
+    limit = request.number("limit", default)
     count = request.flag("count")
     if limit == 0 and not count:
         raise BadRequestData("limit=0 makes sense only with count=true")
@@ -145,39 +166,138 @@ def page_of(request: NgsiRequest) -> Page:
     return Page(limit, request.number("offset", 0), count)
 
 
+def order_of(request: NgsiRequest, asked: Mapping[str, Any] | None = None) -> Ordering | None:
+    """The order the answer is wanted in (`asked`: a Query object). Raises BadRequestData, also without local=true."""
+    expand, params = request.context.attribute, request.params
+    if asked is None:
+        order = parse_order(
+            params.get("orderBy"),
+            expand,
+            order_from=params.get("orderFrom"),
+            order_geometry=params.get("orderGeometry"),
+            collation=params.get("collation"),
+        )
+    else:
+        order = _order_of_body(asked.get("ordering"), request)
+    if order is not None and not request.flag("local"):
+        raise BadRequestData("orderBy is possible only in the local scope: add local=true")
+    return order
+
+
+def _order_of_body(ordering: Doc | None, request: NgsiRequest) -> Ordering | None:
+    if ordering is None:
+        return None
+    by, collation, geometry = ordering.get("orderBy"), ordering.get("collation"), ordering.get("geometry")
+    if not isinstance(collation, str | None) or not isinstance(geometry, str | None):
+        raise BadRequestData("ordering: collation and geometry are texts")
+    if not (isinstance(by, str) or (isinstance(by, list) and by)):
+        raise BadRequestData("ordering: orderBy must be a list with at least one item")
+    return parse_order(
+        by,
+        request.context.attribute,
+        order_from=ordering.get("coordinates"),
+        order_geometry=geometry,
+        collation=collation,
+    )
+
+
+class Joining(msgspec.Struct, frozen=True):
+    """That linked entities are wanted too: inside the Relationships, or after the entities (`flat`)."""
+
+    flat: bool
+    level: int
+    contained: frozenset[str]
+    """Ids that are shown already and must not be shown again."""
+
+
+def joining_of(asked: Mapping[str, Any]) -> Joining | None:
+    """How linked entities are wanted, None if not at all. Raises BadRequestData."""
+    how, level, contained = asked.get("join"), asked.get("joinLevel"), asked.get("containedBy")
+    if how not in (None, "@none", "inline", "flat"):
+        raise BadRequestData(f"join is inline, flat or @none, not {how!r}")
+    if how in (None, "@none"):
+        for name in ("joinLevel", "containedBy"):
+            if name in asked:
+                raise BadRequestData(f"{name} makes sense only with join=inline or join=flat")
+        return None
+    ids = contained.split(",") if isinstance(contained, str) else contained or ()
+    for one in ids:
+        if not is_uri(one):
+            raise BadRequestData(f"containedBy: {one!r} is not a URI")
+    return Joining(how == "flat", _level(level), frozenset(ids))
+
+
+def _level(given: Any) -> int:
+    if given is None:
+        return 1
+    text = str(given)
+    if isinstance(given, bool) or not (text.isascii() and text.isdigit()) or not int(text[:9]):
+        raise BadRequestData(f"joinLevel must be a whole number of 1 or more, not {given!r}")
+    if int(text[:9]) > DEEPEST_JOIN:
+        raise TooManyResults(f"at most {DEEPEST_JOIN} links are followed one after the other (joinLevel)")
+    return int(text)
+
+
+# --- how it is shown --------------------------------------------------------------------------------------------------
+
+
 class Shown:
     """How entities are to be shown, for one request."""
 
     def __init__(self, request: NgsiRequest, asked: Mapping[str, Any] | None = None) -> None:
         given: Mapping[str, Any] = request.params if asked is None else asked
-        self.request = request
+        self.context: Context = request.context
+        self.joining = joining_of(given)
         self.projection: Projection = parse_projection(
-            given.get("pick"), given.get("omit"), given.get("attrs"), request.context.attribute
+            given.get("pick"),
+            given.get("omit"),
+            given.get("attrs"),
+            request.context.attribute,
+            join_level=0 if self.joining is None else self.joining.level,
         )
         self.datasets = parse_dataset_ids(given.get("datasetId"))
-        self.lang = given.get("lang")
+        self.lang: str | None = given.get("lang")
+        if self.lang is not None:
+            parse_lang(self.lang)
         self.geo = request.media == GEO_JSON
+        self.format = request.format
         name = request.params.get("geometryProperty")
         if name is not None and not self.geo:
             raise BadRequestData("geometryProperty makes sense only for application/geo+json")
         self.geometry = LOCATION if name is None else request.context.attribute(name)
-
-    def show(self, entity: dict[str, Any]) -> dict[str, Any]:
-        """One entity as the client wants it; empty when the projection leaves nothing of it."""
-        options: dict[str, Any] = {
-            "fmt": self.request.format,
-            "sys_attrs": "sysAttrs" in self.request.options,
-            "keep": self.projection.keep,
-            "drop": self.projection.drop,
+        self._options: dict[str, Any] = {
+            "fmt": request.format,
+            "sys_attrs": "sysAttrs" in request.options,
             "dataset_ids": self.datasets,
             "lang": self.lang,
         }
-        if self.geo:
-            return feature(entity, self.request.context, geometry_property=self.geometry, **options)
-        return present(entity, self.request.context, **options)
+
+    @property
+    def join_level(self) -> int:
+        """How many links away something may be asked for."""
+        return 0 if self.joining is None else self.joining.level
+
+    def show(self, entity: Doc, projection: Projection | None = None) -> Doc:
+        """One entity as the client wants it; empty when the projection leaves nothing of it."""
+        if not self.geo:
+            return self.plain(entity, projection)
+        part = projection or self.projection
+        return feature(
+            entity, self.context, geometry_property=self.geometry, keep=part.keep, drop=part.drop, **self._options
+        )
+
+    def plain(self, entity: Doc, projection: Projection | None = None) -> Doc:
+        """The same, not as a Feature of a map."""
+        part = projection or self.projection
+        return present(entity, self.context, keep=part.keep, drop=part.drop, **self._options)
+
+    def something(self, body: Doc) -> bool:
+        """Whether the projection left anything of an entity."""
+        if not self.geo:
+            return bool(body)
+        return bool(body.get("properties")) or "id" in body or body.get("geometry") is not None
 
 
-def living(hub: Hub, docs: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Decoded documents without what has expired."""
-    now = hub.now()
-    return [entity for doc in docs if (entity := hub.living(doc, now)) is not None]
+def is_linkable(request: NgsiRequest) -> bool:
+    """Whether the answer names its context by a `Link`, which can only lead to one address."""
+    return request.media == JSON or (request.media == GEO_JSON and request.prefer.get("body") == "json")

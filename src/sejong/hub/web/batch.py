@@ -20,7 +20,7 @@ from sejong.hub.ngsi.grammar import is_uri
 from sejong.hub.service import Step, creating, existing, upserting
 from sejong.hub.web.answers import batch_result, no_content
 from sejong.hub.web.negotiate import JSON
-from sejong.hub.web.request import NgsiRequest
+from sejong.hub.web.request import NgsiRequest, own_tenant
 from sejong.kernel.errors import CityError
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ async def update(hub: Hub, request: NgsiRequest) -> Response:
     keep = "noOverwrite" in request.options
 
     def step(new: Doc) -> Step:
-        if keep:
-            return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now, no_overwrite=True))
-        return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now))
+        return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now, no_overwrite=keep))
 
-    return batch.result(await batch.carry_out(step))
+    # What was there already stays by the sender's own wish: that is no failure of the entity.
+    return batch.result(await batch.carry_out(step, partly=keep))
 
 
 async def merge(hub: Hub, request: NgsiRequest) -> Response:
@@ -112,9 +111,10 @@ class _Batch:
         batch = cls(hub, request)
         now = hub.now()
         whole = mode == "create"
+        contexts = _Contexts(hub)
         for item in _items(request):
             try:
-                context, body = await _context_of(hub, request, item)
+                context, body = await _context_of(contexts, request, item)
                 if whole:
                     entity = expand_entity(body, context, now=now)
                 else:
@@ -127,21 +127,25 @@ class _Batch:
                 batch.errors.append((given, error))
         return batch
 
-    async def carry_out(self, step: Callable[[Doc], Step]) -> list[str]:
-        """Write the accepted items; ids of those that succeeded, each once, in order."""
-        made: dict[str, None] = {}
-        steps = [(entity["id"], _noting_new(entity["id"], step(entity), made)) for entity in self.accepted]
-        results = await self.hub.change_all(self.request.tenant, steps)
+    async def carry_out(self, step: Callable[[Doc], Step], *, partly: bool = False) -> list[str]:
+        """Write the accepted items; ids of those that succeeded (`partly`: if only in part), each once, in order."""
+        if not self.accepted:
+            return []
+        made: set[int] = set()
+        steps = [(new["id"], _noting_new(place, step(new), made)) for place, new in enumerate(self.accepted)]
+        makes = self.request.operation.makes_tenant
+        tenant = await own_tenant(self.hub, self.request) if makes else self.request.tenant
+        results = await self.hub.change_all(tenant, steps)
         done: dict[str, None] = {}
         for (entity_id, _), result in zip(steps, results, strict=True):
             if isinstance(result, CityError):
                 self.errors.append((entity_id, result))
-            elif result.not_updated:
+            elif result.not_updated and not partly:
                 names = ", ".join(f"{name} ({reason})" for name, reason in result.not_updated)
                 self.errors.append((entity_id, BadRequestData(f"not written: {names}")))
             else:
                 done[entity_id] = None
-        self.made = [entity_id for entity_id in made if entity_id in done]
+        self.made = [steps[place][0] for place in sorted(made) if steps[place][0] in done]
         return list(done)
 
     def result(self, done: list[str]) -> Response:
@@ -149,19 +153,41 @@ class _Batch:
         return batch_result(done, self.errors) if self.errors else no_content()
 
 
-def _noting_new(entity_id: str, step: Step, made: dict[str, None]) -> Step:
+def _noting_new(place: int, step: Step, made: set[int]) -> Step:
     """The same step, noting whether it found nothing (the step may run again if another writer was faster)."""
 
     def noted(old: Doc | None, now: str) -> Change:
+        made.discard(place)
         change = step(old, now)
         if old is None:
-            made[entity_id] = None
+            made.add(place)
         return change
 
     return noted
 
 
-async def _context_of(hub: Hub, request: NgsiRequest, item: Any) -> tuple[Context, Any]:
+class _Contexts:
+    """The contexts of one batch: each asked for once, also where it cannot be had."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._known: dict[bytes, Context | CityError] = {}
+
+    async def get(self, value: Any) -> Context:
+        key = msgspec.json.encode(value)
+        known = self._known.get(key)
+        if known is None:
+            try:
+                known = await self._hub.contexts.get(value)
+            except CityError as error:
+                known = error
+            self._known[key] = known
+        if isinstance(known, CityError):
+            raise known
+        return known
+
+
+async def _context_of(contexts: _Contexts, request: NgsiRequest, item: Any) -> tuple[Context, Any]:
     if not isinstance(item, dict):
         raise BadRequestData("an entity is a JSON object")
     if not request.body_is_ld:
@@ -170,4 +196,4 @@ async def _context_of(hub: Hub, request: NgsiRequest, item: Any) -> tuple[Contex
         return request.context, item
     if "@context" not in item:
         raise BadRequestData("an application/ld+json item needs an @context")
-    return await hub.contexts.get(item["@context"]), {k: v for k, v in item.items() if k != "@context"}
+    return await contexts.get(item["@context"]), {k: v for k, v in item.items() if k != "@context"}

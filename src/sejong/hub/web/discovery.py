@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from sejong.hub.ngsi.errors import ResourceNotFound
 from sejong.hub.web.answers import answer, page_links
-from sejong.hub.web.asked import page_of
+from sejong.hub.web.asked import MOST_ON_PAGE, page_of
 from sejong.hub.web.request import NgsiRequest
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ async def one_type(hub: Hub, request: NgsiRequest) -> Response:
     uses = [use for use in await hub.uses(request.tenant) if use.type == name]
     if not uses:
         raise ResourceNotFound(f"no entity has the type {name}")
-    kinds = await hub.kinds_of(request.tenant, name)
+    kinds = await hub.kinds_of(request.tenant, name, {use.attribute for use in uses if use.attribute})
     details = [
         {
             "id": use.attribute,
             "type": "Attribute",
             "attributeName": request.context.compact(use.attribute),
-            "attributeTypes": sorted(kinds.get(use.attribute, ())),
+            "attributeTypes": sorted(kinds[use.attribute]),
         }
         for use in sorted(uses, key=lambda use: use.attribute)
         if use.attribute
@@ -90,8 +90,8 @@ async def one_attribute(hub: Hub, request: NgsiRequest) -> Response:
         raise ResourceNotFound(f"no entity has the attribute {name}")
     compact = request.context.compact
     kinds: set[str] = set()
-    for use in uses:
-        kinds |= (await hub.kinds_of(request.tenant, use.type)).get(name, set())
+    for kind in {use.type for use in uses}:
+        kinds |= (await hub.kinds_of(request.tenant, kind, {name}))[name]
     body = {
         "id": name,
         "type": "Attribute",
@@ -108,19 +108,19 @@ def _first_types(uses: list[Use]) -> list[int]:
 
 
 def _list(request: NgsiRequest, kind: str, member: str, names: list[str]) -> Response:
-    page = page_of(request)
+    page = page_of(request, MOST_ON_PAGE)
     shown = names[page.offset : page.offset + page.limit]
     body: dict[str, Any] = {"id": f"urn:ngsi-ld:{kind}:{len(names)}", "type": kind, member: shown}
     return _finish(request, body, len(names))
 
 
 def _page(request: NgsiRequest, items: list[dict[str, Any]]) -> Response:
-    page = page_of(request)
+    page = page_of(request, MOST_ON_PAGE)
     return _finish(request, items[page.offset : page.offset + page.limit], len(items))
 
 
 def _finish(request: NgsiRequest, body: Any, total: int) -> Response:
-    page = page_of(request)
+    page = page_of(request, MOST_ON_PAGE)
     links = page_links(request, page.limit, page.offset, more=total > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(total)} if page.count else {}
     return answer(request, body, links=links, **headers)

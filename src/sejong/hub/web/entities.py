@@ -19,8 +19,8 @@ from sejong.hub.ngsi.languages import parse_lang
 from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.service import creating, existing
 from sejong.hub.web.answers import created, entity_location, no_content, update_result
-from sejong.hub.web.asked import purge_selection
-from sejong.hub.web.request import NgsiRequest
+from sejong.hub.web.asked import refuse_later, selection_of
+from sejong.hub.web.request import NgsiRequest, own_tenant
 from sejong.kernel.errors import CityError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _attribute_name(request: NgsiRequest) -> str:
 async def create(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entities"""
     new = expand_entity(_object(request), request.context, now=hub.now())
-    await hub.change(request.tenant, new["id"], creating(new))
+    await hub.change(await own_tenant(hub, request), new["id"], creating(new))
     return created(entity_location(new["id"]))
 
 
@@ -166,7 +166,8 @@ async def purge(hub: Hub, request: NgsiRequest) -> Response:
     keep, drop = request.words("keep"), request.words("drop")
     if keep is not None and drop is not None:
         raise BadRequestData("keep and drop exclude each other")
-    selection = purge_selection(request)
+    refuse_later(request.params)
+    selection = selection_of(request)
     kept = None if keep is None else frozenset(map(request.context.attribute, keep))
     dropped = None if drop is None else frozenset(map(request.context.attribute, drop))
     meant = selection.test()

@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from sejong.hub.web.negotiate import GEO_JSON, JSON, LD_JSON
-from sejong.hub.web.operations import OPERATIONS, Operation
+from sejong.hub.web.operations import FLAGS, OPERATIONS, Operation
 from sejong.hub.web.router_root import ROOT
 
 _NUMBERS = frozenset({"limit", "offset", "lastN", "joinLevel"})
-_FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities"})
 _PROBLEM = {
     "description": "ProblemDetails (RFC 7807) in the words of CIM 009 clause 5.5.2",
     "content": {JSON: {"schema": {"type": "object", "required": ["type", "title", "status"]}}},
@@ -58,7 +57,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _parameter(name: str, operation: Operation) -> dict[str, Any]:
     if name in _NUMBERS:
         return {"type": "integer", "minimum": 0}
-    if name in _FLAGS:
+    if name in FLAGS:
         return {"type": "boolean"}
     if name == "format":
         return {"type": "string", "enum": sorted(operation.formats)}

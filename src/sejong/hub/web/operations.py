@@ -16,35 +16,111 @@ _LOCAL = frozenset({"local"})
 _SINGLE = frozenset({"type", "local"})
 _SHOWN = frozenset(
     [
-        "options", "format", "attrs", "pick", "omit", "lang", "datasetId", "geometryProperty", "join",
-        "joinLevel", "containedBy", "entityMap", "entityMapLifetime", "local", "type",
+        "options",
+        "format",
+        "attrs",
+        "pick",
+        "omit",
+        "lang",
+        "datasetId",
+        "geometryProperty",
+        "join",
+        "joinLevel",
+        "containedBy",
+        "entityMap",
+        "entityMapLifetime",
+        "local",
+        "type",
     ]
 )
 _FOUND = _SHOWN | frozenset(
     [
-        "id", "idPattern", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
-        "expandValues", "jsonKeys", "orderBy", "orderFrom", "orderGeometry", "collation", "splitEntities",
-        "limit", "offset", "count",
+        "id",
+        "idPattern",
+        "q",
+        "georel",
+        "geometry",
+        "coordinates",
+        "geoproperty",
+        "scopeQ",
+        "csf",
+        "expandValues",
+        "jsonKeys",
+        "orderBy",
+        "orderFrom",
+        "orderGeometry",
+        "collation",
+        "splitEntities",
+        "limit",
+        "offset",
+        "count",
     ]
 )
 _TEMPORAL = frozenset(
     [
-        "options", "format", "attrs", "pick", "omit", "lang", "datasetId", "timerel", "timeAt", "endTimeAt",
-        "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration", "local", "type",
+        "options",
+        "format",
+        "attrs",
+        "pick",
+        "omit",
+        "lang",
+        "datasetId",
+        "timerel",
+        "timeAt",
+        "endTimeAt",
+        "timeproperty",
+        "lastN",
+        "aggrMethods",
+        "aggrPeriodDuration",
+        "local",
+        "type",
     ]
 )
 _TEMPORAL_FOUND = _TEMPORAL | frozenset(
     [
-        "id", "idPattern", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
-        "expandValues", "jsonKeys", "orderBy", "limit", "offset", "count",
+        "id",
+        "idPattern",
+        "q",
+        "georel",
+        "geometry",
+        "coordinates",
+        "geoproperty",
+        "scopeQ",
+        "csf",
+        "expandValues",
+        "jsonKeys",
+        "orderBy",
+        "limit",
+        "offset",
+        "count",
     ]
 )
 _FORMATS = frozenset({"normalized", "concise", "simplified", "keyValues"})
 _TEMPORAL_FORMATS = frozenset({"normalized", "concise", "temporalValues", "aggregatedValues", "simplified"})
-_PURGE = (_FOUND - _SHOWN - frozenset({"limit", "offset", "count", "splitEntities", "collation"})) | frozenset(
-    {"type", "local", "keep", "drop"}
+_PURGE = frozenset(
+    [
+        "id",
+        "idPattern",
+        "type",
+        "q",
+        "georel",
+        "geometry",
+        "coordinates",
+        "geoproperty",
+        "scopeQ",
+        "csf",
+        "expandValues",
+        "jsonKeys",
+        "local",
+        "keep",
+        "drop",
+    ]
 )
 _PAGED = frozenset({"options", "format", "limit", "offset", "count", "local"})
+FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap"})
+"""Parameters that are true or false."""
+LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
+"""Parameters that may be given several times, as several items of one list."""
 _BATCH = frozenset({"options", "local"})
 
 
@@ -60,6 +136,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     options: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
     body: bool = False
+    many: bool = False
+    """Whether the body is a list of entities, each with a context of its own."""
     answers: bool = False
     """Whether a POST answers with entities (and so honours Accept)."""
     geo: bool = False
@@ -101,24 +179,28 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="DELETE", path="/entities/{id}/attrs/{attr}", handler=f"{E}:delete_attribute",
               summary="Delete an attribute", params=_SINGLE | {"datasetId", "deleteAll"}, ok=204),
     Operation(method="POST", path="/entityOperations/create", handler=f"{B}:create", summary="Create entities",
-              params=_BATCH, body=True, makes_tenant=True, ok=201),
+              params=_BATCH, body=True, many=True, makes_tenant=True, ok=201),
     Operation(method="POST", path="/entityOperations/upsert", handler=f"{B}:upsert",
               summary="Create or update entities",
-              params=_BATCH, options=frozenset({"update", "replace"}), body=True, makes_tenant=True, ok=201),
+              params=_BATCH, options=frozenset({"update", "replace"}), body=True, many=True, makes_tenant=True, ok=201),
     Operation(method="POST", path="/entityOperations/update", handler=f"{B}:update", summary="Update entities",
-              params=_BATCH, options=frozenset({"noOverwrite", "replace"}), body=True, ok=204),
+              params=_BATCH, options=frozenset({"noOverwrite", "replace"}), body=True, many=True, ok=204),
     Operation(method="POST", path="/entityOperations/merge", handler=f"{B}:merge", summary="Merge entities",
-              params=_BATCH, body=True, ok=204),
+              params=_BATCH, body=True, many=True, ok=204),
     Operation(method="POST", path="/entityOperations/delete", handler=f"{B}:delete", summary="Delete entities",
-              params=_BATCH, body=True, ok=204),
+              params=_BATCH, body=True, many=True, ok=204),
     Operation(method="POST", path="/entityOperations/query", handler=f"{R}:query_by_post",
               summary="Query entities by POST",
-              params=_PAGED, options=_SYS, formats=_FORMATS,
+              params=_PAGED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
               body=True, answers=True, geo=True),
     Operation(method="GET", path="/temporal/entities/{id}", handler=f"{T}:retrieve",
               summary="Retrieve the history of an entity", params=_TEMPORAL, options=_SYS, formats=_TEMPORAL_FORMATS),
     Operation(method="GET", path="/temporal/entities", handler=f"{T}:query", summary="Query histories",
               params=_TEMPORAL_FOUND, options=_SYS, formats=_TEMPORAL_FORMATS),
+    Operation(method="POST", path="/temporal/entityOperations/query", handler=f"{T}:query_by_post",
+              summary="Query histories by POST",
+              params=_PAGED | {"lastN", "aggrMethods", "aggrPeriodDuration"}, options=_SYS,
+              formats=_TEMPORAL_FORMATS, body=True, answers=True),
     Operation(method="GET", path="/types", handler=f"{D}:types", summary="Entity types in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
     Operation(method="GET", path="/types/{type}", handler=f"{D}:one_type", summary="One entity type"),

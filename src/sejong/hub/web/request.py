@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sejong.hub.ngsi.context import CORE_URL, Context
-from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
+from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, ResourceNotFound
 from sejong.hub.ngsi.grammar import is_uri
 from sejong.hub.web.negotiate import (
     GEO_JSON,
@@ -23,12 +23,14 @@ from sejong.hub.web.negotiate import (
     media_of,
     preferences,
 )
+from sejong.hub.web.operations import FLAGS, LISTS, Operation
 
 if TYPE_CHECKING:
     from sejong.hub.service import Hub
-    from sejong.hub.web.operations import Operation
 
 _decode = msgspec.json.decode
+LONGEST_TENANT = 200
+"""Characters of a tenant's name at most. Chosen."""
 
 
 class Refused(Exception):
@@ -51,14 +53,15 @@ class NgsiRequest:
         self.raw = raw
         self.operation = operation
         self.path = path
+        self.headers = header_fields(raw.scope)
         self.media = JSON
         self.params: dict[str, str] = {}
         self.options: frozenset[str] = frozenset()
         self.tenant = 0
+        """Number of the tenant; operations that make tenants ask for it with `own_tenant`, when all else is well."""
         self.tenant_name = ""
         self.body: Any = None
         self.context: Context
-        self.link: str | None = None
         self.body_is_ld = False
         self.prefer: dict[str, str] = {}
 
@@ -107,29 +110,39 @@ class NgsiRequest:
         return items
 
 
+def header_fields(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The header fields of a request; of one that comes several times, the values as one list (RFC 9110 §5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 async def opened(hub: Hub, raw: Request, operation: Operation, path: Mapping[str, str]) -> NgsiRequest:
     """Check everything about a request that does not depend on what is stored."""
     request = NgsiRequest(raw, operation, path)
-    headers = raw.headers
-    _check_body_headers(raw, operation)
+    headers = request.headers
+    if operation.body:
+        _check_body_headers(headers, raw.scope, operation)
     request.media = _check_accept(headers.get("accept"), operation)
-    _read_parameters(request, raw.scope["query_string"], operation)
-    request.prefer = preferences(headers.getlist("prefer"))
-    request.tenant_name = headers.get("ngsild-tenant", "").strip()
-    request.tenant = await hub.tenant(request.tenant_name, create=operation.makes_tenant)
-    await _read_body(hub, request)
+    if query := raw.scope["query_string"]:
+        _read_parameters(request, query, operation)
+    if "prefer" in headers:
+        request.prefer = preferences([headers["prefer"]])
+    await _find_tenant(hub, request)
+    if operation.body:
+        await _read_body(request)
+    await _find_context(hub, request)
     for name, value in path.items():
         if name.endswith("id") and not is_uri(value):
             raise BadRequestData(f"{value!r} is not a URI")
     return request
 
 
-def _check_body_headers(raw: Request, operation: Operation) -> None:
-    headers = raw.headers
-    if not operation.body:
-        return
+def _check_body_headers(headers: Mapping[str, str], scope: Mapping[str, Any], operation: Operation) -> None:
     sized = "content-length" in headers or "transfer-encoding" in headers
-    if not sized and raw.scope.get("http_version", "1.1").startswith("1"):
+    if not sized and scope.get("http_version", "1.1").startswith("1"):
         raise Refused(411)
     allowed = {JSON, LD_JSON, MERGE_PATCH} if operation.method == "PATCH" else {JSON, LD_JSON}
     if media_of(headers.get("content-type")) not in allowed:
@@ -156,55 +169,79 @@ def _check_accept(accept: str | None, operation: Operation) -> str:
 
 def _read_parameters(request: NgsiRequest, query: bytes, operation: Operation) -> None:
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100, errors="strict")
-    except (UnicodeDecodeError, ValueError) as error:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError as error:
         raise InvalidRequest(f"the query string cannot be read: {error}") from error
+    params = request.params
     for name, value in pairs:
         if name not in operation.params:
             raise InvalidRequest(f"this operation has no parameter {name!r}")
         if "\x00" in value:
             raise BadRequestData(f"{name} contains a NUL character")
-        request.params[name] = value
-    options = request.params.get("options")
-    if options is not None:
-        words = [word.strip() for word in options.split(",")]
+        if name in params and name not in LISTS:
+            raise InvalidRequest(f"{name} is given twice")
+        params[name] = f"{params[name]},{value}" if name in params else value
+    if "options" in params:
+        words = [word.strip() for word in params["options"].split(",")]
         for word in words:
             if word not in operation.options and word not in operation.formats:
                 raise InvalidRequest(f"this operation has no option {word!r}")
         request.options = frozenset(words)
-    chosen = request.params.get("format")
+    chosen = params.get("format")
     if chosen is not None and chosen not in operation.formats:
         raise InvalidRequest(f"this operation has no format {chosen!r}")
+    for name in params.keys() & FLAGS:
+        request.flag(name)
 
 
-async def _read_body(hub: Hub, request: NgsiRequest) -> None:
-    links = context_link(request.raw.headers.getlist("link"))
-    if len(links) > 1:
-        raise BadRequestData("more than one Link header names an @context")
-    request.link = links[0] if links else None
-    request.body_is_ld = media_of(request.raw.headers.get("content-type")) == LD_JSON and request.operation.body
-    if request.operation.body:
-        raw = await request.raw.body()
-        try:
-            request.body = _decode(raw)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"the body is not JSON: {error}" if raw else "the body is empty") from error
-    await _find_context(hub, request)
+async def _find_tenant(hub: Hub, request: NgsiRequest) -> None:
+    if "ngsild-snapshot" in request.headers:
+        raise ResourceNotFound(f"no snapshot {request.headers['ngsild-snapshot']}")
+    name = request.headers.get("ngsild-tenant", "").strip()
+    if not name:
+        return
+    if len(name) > LONGEST_TENANT:
+        raise BadRequestData(f"the name of a tenant has at most {LONGEST_TENANT} characters")
+    request.tenant_name = name
+    if not request.operation.makes_tenant:
+        request.tenant = await hub.tenant(name)
+
+
+async def _read_body(request: NgsiRequest) -> None:
+    request.body_is_ld = media_of(request.headers.get("content-type")) == LD_JSON
+    raw = await request.raw.body()
+    try:
+        request.body = _decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the body is not JSON: {error}" if raw else "the body is empty") from error
 
 
 async def _find_context(hub: Hub, request: NgsiRequest) -> None:
+    links = context_link([request.headers["link"]]) if "link" in request.headers else []
+    if len(links) > 1:
+        raise BadRequestData("more than one Link header names an @context")
     body = request.body
-    if request.body_is_ld and request.link is not None:
-        raise BadRequestData("with application/ld+json the @context belongs in the body, not in a Link header")
-    if request.body_is_ld and isinstance(body, dict):
-        if "@context" not in body:
-            raise BadRequestData("an application/ld+json body needs an @context")
-        request.context = await hub.contexts.get(body["@context"])
-        request.body = {key: value for key, value in body.items() if key != "@context"}
+    if not request.body_is_ld:
+        if isinstance(body, dict) and "@context" in body:
+            raise BadRequestData("an application/json body must not carry an @context; use a Link header")
+        request.context = await hub.contexts.get(links[0] if links else None)
         return
-    if isinstance(body, dict) and "@context" in body:
-        raise BadRequestData("an application/json body must not carry an @context; use a Link header")
-    request.context = await hub.contexts.get(request.link)
+    if links:
+        raise BadRequestData("with application/ld+json the @context belongs in the body, not in a Link header")
+    if request.operation.many:
+        request.context = await hub.contexts.get(None)
+        return
+    if not isinstance(body, dict) or "@context" not in body:
+        raise BadRequestData("an application/ld+json body is an object with an @context")
+    request.context = await hub.contexts.get(body["@context"])
+    request.body = {key: value for key, value in body.items() if key != "@context"}
+
+
+async def own_tenant(hub: Hub, request: NgsiRequest) -> int:
+    """The tenant a write belongs to, made if it is new. To be asked for when nothing else can be wrong any more."""
+    if not request.tenant_name:
+        return 0
+    return await hub.tenant(request.tenant_name, create=True)
 
 
 def path_segments(raw_path: bytes) -> list[str]:
@@ -213,14 +250,13 @@ def path_segments(raw_path: bytes) -> list[str]:
     Raises BadRequestData when the bytes are no UTF-8.
     """
     try:
-        return [unquote(part, errors="strict") for part in raw_path.decode("ascii").split("/")]
+        return [unquote(part, errors="strict") for part in raw_path.decode().split("/")]
     except UnicodeDecodeError as error:
         raise BadRequestData(f"the path is not UTF-8: {error}") from error
 
 
-def context_url(context: Context) -> str:
+def context_url(source: Any) -> str:
     """The URL a plain JSON answer links to: the client's own, or the core's when it gave none or an inline one."""
-    source = context.source
     if isinstance(source, str):
         return source
     if isinstance(source, list):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sejong.hub.service import Hub
 
 log = structlog.get_logger("hub")
+AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)  # fmt: skip
+_ECHOED = (b"ngsild-tenant", b"ngsild-snapshot")
 
 
 class NgsiRouter:
@@ -49,15 +52,14 @@ class NgsiRouter:
             response = Response(status_code=413)
         except CityError as error:
             response = problem(error)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except AWAY as error:
             response = problem(DatabaseAway(why=str(error) or type(error).__name__))
         except ClientDisconnect:
             return
         except Exception as error:
             log.error("ngsi_request_failed", path=scope["path"], exc_info=error)
             response = problem(InternalError("something went wrong inside the hub; it was logged"))
-        if "ngsild-tenant" in (headers := Request(scope).headers):
-            response.headers["NGSILD-Tenant"] = headers["ngsild-tenant"]
+        response.raw_headers.extend(field for field in scope["headers"] if field[0] in _ECHOED)
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, raw: Request) -> Response:

@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from sejong.hub.ingest.http import routes as ingest_routes
+from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import CITY_CONTEXT_PATH, Hub
 from sejong.hub.web.negotiate import LD_JSON
 from sejong.hub.web.router import NgsiRouter
@@ -26,4 +28,5 @@ def routes(city: City) -> list[BaseRoute]:
             headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
         )
 
-    return [Route(CITY_CONTEXT_PATH, city_context), Mount(ROOT, app=NgsiRouter(hub))]
+    doors = ingest_routes(city.part(Ingest))
+    return [Route(CITY_CONTEXT_PATH, city_context), *doors, Mount(ROOT, app=NgsiRouter(hub))]

@@ -1,24 +1,38 @@
-"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19 and 6.3.10.
+"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19, 6.24 and 6.3.10.
 
 Writing histories directly (6.18.3.1 and the instance operations) comes with the second half of the hub.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
 
-from sejong.hub.history import Evolution
+from sejong.hub.history import MOST_ROWS, Evolution, Span
 from sejong.hub.ngsi.aggregation import Aggregation, parse_aggregation
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
 from sejong.hub.ngsi.instants import TemporalFilter, parse_temporal, parse_timeproperty
-from sejong.hub.ngsi.temporal import Page, chosen, cut, present_temporal
+from sejong.hub.ngsi.members import SCOPE
+from sejong.hub.ngsi.order import Ordering
+from sejong.hub.ngsi.temporal import Page, Row, chosen, cut, present_temporal, time_of
 from sejong.hub.ngsi.typeselect import parse_types, type_predicate
+from sejong.hub.selection import Selection
 from sejong.hub.web.answers import answer, page_links
-from sejong.hub.web.asked import Shown, page_of, refuse_later, selection_of
-from sejong.hub.web.request import NgsiRequest
+from sejong.hub.web.asked import (
+    TEMPORAL_QUERY,
+    Shown,
+    is_linkable,
+    order_of,
+    page_of,
+    query_members,
+    refuse_later,
+    selection_of,
+    selection_of_body,
+)
+from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
     from sejong.hub.service import Hub
@@ -31,30 +45,40 @@ class _Asked(msgspec.Struct, frozen=True):
     timeproperty: str
     last_n: int | None
     aggregation: Aggregation | None
+    format: str
+
+    @property
+    def moment(self) -> str:
+        """The member that says when an instance happened."""
+        return "observedAt" if self.interval is None else self.interval.timeproperty
 
 
-def _asked(request: NgsiRequest) -> _Asked:
-    params = request.params
+def _asked(request: NgsiRequest, members: Mapping[str, Any] | None = None) -> _Asked:
+    params = request.params if members is None else members
+    for name in ("timerel", "timeAt", "endTimeAt", "timeproperty"):
+        if not isinstance(params.get(name), str | None):
+            raise BadRequestData(f"{name} must be a text")
     interval = parse_temporal(
         params.get("timerel"), params.get("timeAt"), params.get("endTimeAt"), params.get("timeproperty")
     )
-    last_n = request.number("lastN", 0) if "lastN" in params else None
+    last_n = request.number("lastN", 0) if "lastN" in request.params else None
     if last_n == 0:
         raise BadRequestData("lastN must be 1 or more")
+    shape = {"simplified": "temporalValues"}.get(request.format, request.format)
     aggregation = None
-    if request.format == "aggregatedValues":
-        aggregation = parse_aggregation(params.get("aggrMethods"), params.get("aggrPeriodDuration"))
-    return _Asked(interval, parse_timeproperty(params.get("timeproperty")), last_n, aggregation)
+    if shape == "aggregatedValues":
+        aggregation = parse_aggregation(request.params.get("aggrMethods"), request.params.get("aggrPeriodDuration"))
+    return _Asked(interval, parse_timeproperty(params.get("timeproperty")), last_n, aggregation, shape)
 
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /temporal/entities/{id}"""
-    refuse_later(request)
+    refuse_later(request.params)
     asked, shown = _asked(request), Shown(request)
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
-    numbers = await hub.numbers_of_id(request.tenant, request.path["id"])
-    found = await hub.histories(request.tenant, numbers, asked.interval, _attributes(shown), asked.last_n)
+    number = await hub.number_of(request.tenant, request.path["id"])
+    found = [] if number is None else await hub.histories.of([number], _span(shown, asked), _most(hub, asked))
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
     return _answer(hub, request, asked, shown, found, single=True)
@@ -62,24 +86,51 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
     """GET /temporal/entities"""
-    refuse_later(request)
+    refuse_later(request.params)
     asked, shown = _asked(request), Shown(request)
+    return await _found(hub, request, asked, shown, selection_of(request), order_of(request))
+
+
+async def query_by_post(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /temporal/entityOperations/query"""
+    body = query_members(request.body, TEMPORAL_QUERY)
+    refuse_later(body)
+    asked, shown = _asked(request, body.get("temporalQ", {})), Shown(request, body)
+    selection, order = selection_of_body(body, request), order_of(request, body)
+    if not isinstance(request.context.source, str | None) and is_linkable(request):
+        request.context = await hub.contexts.get(context_url(request.context.source))
+    return await _found(hub, request, asked, shown, selection, order)
+
+
+async def _found(
+    hub: Hub, request: NgsiRequest, asked: _Asked, shown: Shown, selection: Selection, order: Ordering | None
+) -> Response:
     if asked.interval is None:
         raise BadRequestData("timerel and timeAt are needed")
-    page = page_of(request)
-    selection = selection_of(request)
-    numbers = await hub.numbers_of(request.tenant, selection)
-    numbers = await hub.with_history(numbers, asked.interval, _attributes(shown))
-    chosen_numbers = numbers[page.offset : page.offset + page.limit]
-    found = await hub.histories(request.tenant, chosen_numbers, asked.interval, _attributes(shown), asked.last_n)
+    if order is not None and not order.only_by_id:
+        raise BadRequestData("histories can be ordered by id only")
+    page, span = page_of(request), _span(shown, asked)
+    enough = None if page.count or order is not None else page.offset + page.limit + 1
+    numbers = await hub.histories.meant(request.tenant, selection, span, enough)
+    if order is not None:
+        numbers = await hub.by_id(numbers, descending=order.terms[0].descending)
+    some = numbers[page.offset : page.offset + page.limit]
+    found = await hub.histories.of(some, span, _most(hub, asked))
     links = page_links(request, page.limit, page.offset, more=len(numbers) > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(len(numbers))} if page.count else {}
     return _answer(hub, request, asked, shown, found, links=links, headers=headers)
 
 
-def _attributes(shown: Shown) -> frozenset[str] | None:
-    keep = shown.projection.keep
-    return None if keep is None else frozenset(name for name in keep if ":" in name)
+def _most(hub: Hub, asked: _Asked) -> int:
+    return MOST_ROWS if asked.aggregation is not None else hub.settings.temporal_max_instances
+
+
+def _span(shown: Shown, asked: _Asked) -> Span:
+    keep = shown.projection.required or shown.projection.keep
+    attributes = None
+    if keep is not None:
+        attributes = frozenset(SCOPE if name == "scope" else name for name in keep if ":" in name or name == "scope")
+    return Span(interval=asked.interval, attributes=attributes, last_n=asked.last_n)
 
 
 def _answer(
@@ -87,40 +138,58 @@ def _answer(
     request: NgsiRequest,
     asked: _Asked,
     shown: Shown,
-    found: list[Evolution],
+    found: Sequence[Evolution],
     *,
     links: list[str] | None = None,
     headers: dict[str, str] | None = None,
     single: bool = False,
 ) -> Response:
-    most = hub.settings.temporal_max_instances
-    bodies: list[dict[str, Any]] = []
-    partial: Page | None = None
-    for evolution in found:
-        rows = chosen(evolution.rows, asked.interval, asked.last_n)
-        page = Page(rows) if asked.aggregation else cut(rows, most, asked.interval, last_n=asked.last_n)
-        if page.start is not None:
-            partial = page
-        bodies.append(
-            present_temporal(
-                evolution.entity,
-                page.rows,
-                request.context,
-                fmt=request.format,  # type: ignore[arg-type]  # checked against the operation's formats
-                temporal=asked.interval,
-                timeproperty=asked.timeproperty,
-                aggregation=asked.aggregation,
-                attributes=dict.fromkeys(row.attribute for row in rows),
-                sys_attrs="sysAttrs" in request.options,
-                keep=shown.projection.keep,
-                drop=shown.projection.drop,
-                dataset_ids=shown.datasets,
-                lang=shown.lang,
-            )
+    rows = [_wanted(evolution.rows, asked, shown) for evolution in found]
+    parts, page = _cut(rows, asked, _most(hub, asked))
+    bodies = [
+        present_temporal(
+            evolution.entity,
+            part,
+            request.context,
+            fmt=asked.format,  # type: ignore[arg-type]  # checked against the operation's formats
+            temporal=asked.interval,
+            timeproperty=asked.timeproperty,
+            aggregation=asked.aggregation,
+            attributes=dict.fromkeys(row.attribute for row in whole),
+            sys_attrs="sysAttrs" in request.options,
+            keep=shown.projection.keep,
+            drop=shown.projection.drop,
+            dataset_ids=shown.datasets,
+            lang=shown.lang,
         )
+        for evolution, whole, part in zip(found, rows, parts, strict=True)
+        if single or whole
+    ]
     response = answer(request, bodies[0] if single else bodies, links=links or (), **(headers or {}))
-    if partial is not None:
+    if page.start is not None:
         size = "*" if asked.last_n is None else str(asked.last_n)
         response.status_code = 206
-        response.headers["Content-Range"] = f"date-time {partial.start}-{partial.end}/{size}"
+        response.headers["Content-Range"] = f"date-time {page.start}-{page.end}/{size}"
     return response
+
+
+def _wanted(rows: Sequence[Row], asked: _Asked, shown: Shown) -> list[Row]:
+    """The rows of one entity that the client wants to see."""
+    projection, datasets = shown.projection, shown.datasets
+    return [
+        row
+        for row in chosen(rows, asked.interval, asked.last_n)
+        if projection.shows("scope" if row.attribute == SCOPE else row.attribute)
+        and (datasets is None or row.instance.get("datasetId", "@none") in datasets)
+    ]
+
+
+def _cut(rows: list[list[Row]], asked: _Asked, most: int) -> tuple[list[list[Row]], Page]:
+    """What of the entities' rows fits into one answer: all up to one moment, so that none is ahead of another."""
+    everything = [row for part in rows for row in part]
+    if len(everything) <= most:
+        return rows, Page([])
+    everything.sort(key=lambda row: time_of(row.instance, asked.moment))
+    page = cut(everything, most, asked.interval, last_n=asked.last_n)
+    fitting = {row.instance_id for row in page.rows}
+    return [[row for row in part if row.instance_id in fitting] for part in rows], page
