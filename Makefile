@@ -50,7 +50,7 @@ docs: $(DEV_STAMP) ## 코드에서 나오는 문서를 새로 씁니다 · write
 sync: $(DEV_STAMP) ## 개발 환경만 갖춥니다 · only set up the environment
 
 clean: ## 만들어진 것을 지웁니다 (도시 자료 state/는 남김) · remove what was made, keep state/
-	rm -rf .venv .tools dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	rm -rf .venv .tools dist build site .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis .schemathesis
 	rm -rf src/sejong/portal/static/vendor frontend/.for-tests
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf /dev/shm/sejong-template-$$(id -u)-*

@@ -25,7 +25,12 @@ def entity(n: int, round_: int = 0) -> dict[str, Any]:
         for k in range(4)
     }
     place = {"type": "Point", "coordinates": [127.2 + n % 200 / 1000, 36.4 + n // 200 % 200 / 1000]}
-    return {"id": f"urn:ngsi-ld:Bench:{n}", "type": "Bench", **numbers, "location": {"type": "GeoProperty", "value": place}}
+    return {
+        "id": f"urn:ngsi-ld:Bench:{n}",
+        "type": "Bench",
+        **numbers,
+        "location": {"type": "GeoProperty", "value": place},
+    }
 
 
 def as_dict(load: Load) -> dict[str, Any]:

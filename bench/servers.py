@@ -20,7 +20,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(argv: list[str], port: int, path: str, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+def serving(
+    argv: list[str], port: int, path: str, env: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """A server process and the seconds until it first answered."""
     started = time.perf_counter()
     process = subprocess.Popen(argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -109,13 +109,14 @@ def simulate(
     speed: Annotated[float, typer.Option(min=1, max=600, help="도시 시계의 빠르기 · speed of the city clock")] = 1.0,
     seed: Annotated[int, typer.Option(help="씨앗: 같으면 같은 하루 · same seed, same day")] = 7,
     history: Annotated[bool, typer.Option(help="처음이면 지난 하루도 · the first time, also the day before")] = True,
+    faults: Annotated[float, typer.Option(min=0, help="고장의 배수, 0은 없음 · faults, 0 for none")] = 1.0,
 ) -> None:
     """현장 기기를 흉내 냅니다 · Play the field devices of the city."""
     from sejong.field import simulate as play
 
     given = Settings()
     known = given if speed == 1.0 else given.model_copy(update={"clock_speed": speed})
-    run(play(known, seed=seed, history=history))
+    run(play(known, seed=seed, history=history, faults=faults))
 
 
 @app.command()

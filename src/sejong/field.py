@@ -9,6 +9,7 @@ import tomllib
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import anyio
 import msgspec
@@ -21,13 +22,14 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from sejong.app import city_clock, open_city
-from sejong.citypack.api import open_pack
+from sejong.citypack.api import CityPack, open_pack
 from sejong.hub.api import DeviceUser, Ingest, Progress, device_keys, ingest_file, read_models
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import Invalid
 from sejong.kit.city import City
 from sejong.kit.embedded_broker import BrokerUser, change_users, running_pid
 from sejong.settings import Settings
+from sejong.simulator import FaultRates
 from sejong.simulator.publish import run as play
 from sejong.simulator.simulation import GATEWAYS, Simulation, backfill
 from sejong.up.words import chosen, language_of
@@ -38,7 +40,7 @@ SIMULATOR_RATE, SIMULATOR_BURST = 2000.0, 50_000.0
 HISTORY = timedelta(hours=24)
 
 
-async def simulate(settings: Settings, *, seed: int, history: bool) -> None:
+async def simulate(settings: Settings, *, seed: int, history: bool, faults: float = 1.0) -> None:
     """Play every field device of the city until told to stop.
 
     The first time, also a day of thin history goes in through the file door, so that charts are not empty.
@@ -51,7 +53,8 @@ async def simulate(settings: Settings, *, seed: int, history: bool) -> None:
         with suppress(NotImplementedError, ValueError):
             loop.add_signal_handler(number, stop.set)
     clock = city_clock(settings)
-    entities = await to_thread.run_sync(lambda: list(open_pack(settings.city).entities()))
+    pack = open_pack(settings.city)
+    zone = ZoneInfo(pack.city.timezone)
     async with open_city(settings, clock) as city, anyio.create_task_group() as tasks:
         async with city.record.act("simulator", "devices.ensure") as act:
             for name in GATEWAYS:
@@ -59,29 +62,40 @@ async def simulate(settings: Settings, *, seed: int, history: bool) -> None:
                     act, name, rate=SIMULATOR_RATE, burst=SIMULATOR_BURST, note="simulated gateway"
                 )
         if history:
-            tasks.start_soon(_bring_history, city, entities, seed, clock, settings)
-        await play(entities, url=settings.mqtt_url, clock=clock, seed=seed, speed=settings.clock_speed, stop=stop)
+            tasks.start_soon(_bring_history, city, pack, seed)
+        speed, rates = settings.clock_speed, FaultRates().times(faults)
+        await play(
+            pack.entities(),
+            url=settings.mqtt_url,
+            clock=clock,
+            seed=seed,
+            speed=speed,
+            faults=rates,
+            stop=stop,
+            zone=zone,
+        )
         tasks.cancel_scope.cancel()
 
 
-async def _bring_history(city: City, entities: list[dict], seed: int, clock: Clock, settings: Settings) -> None:
+async def _bring_history(city: City, pack: CityPack, seed: int) -> None:
     """One seeded day before now, written once per state folder, taken in like any other file."""
-    path = settings.state / f"history-{city.settings.city}.ndjson"
+    path = city.settings.state / f"history-{pack.city.id}.ndjson"
     try:
         if not path.exists():
-            await to_thread.run_sync(_write_history, path, entities, seed, clock)
+            await to_thread.run_sync(_write_history, path, pack, seed, city.clock)
         done = await ingest_file(city.part(Ingest), path)
         log.info("history_ready", readings=done.accepted, duplicates=done.duplicates, refused=done.refused)
     except Exception as error:  # noqa: BLE001 - charts without a past are a pity, not a reason to stop the devices
         log.warning("history_failed", why=str(error) or type(error).__name__)
 
 
-def _write_history(path: Path, entities: list[dict], seed: int, clock: Clock) -> None:
+def _write_history(path: Path, pack: CityPack, seed: int, clock: Clock) -> None:
     now = clock.now().replace(microsecond=0)
+    sim = Simulation(pack.entities(), seed, now, zone=ZoneInfo(pack.city.timezone))
     unfinished = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as file:
-        for messages in backfill(Simulation(entities, seed, now), now - HISTORY, now):
+        for messages in backfill(sim, now - HISTORY, now):
             for message in messages:
                 things = message.payload if isinstance(message.payload, list) else [message.payload]
                 file.writelines(msgspec.json.encode(thing) + b"\n" for thing in things)
@@ -169,4 +183,4 @@ async def _tell_broker(city: City) -> None:
 
 
 def _broker_user(user: DeviceUser) -> BrokerUser:
-    return BrokerUser(user.name, user.bcrypt, list(user.publish), list(user.subscribe))
+    return BrokerUser(user.name, user.bcrypt, user.publish, user.subscribe)

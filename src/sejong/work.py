@@ -14,6 +14,7 @@ from sejong.kernel.errors import CityError
 from sejong.kit.city import City
 from sejong.kit.events import deliver
 from sejong.kit.jobs import worker_app
+from sejong.kit.postgres import connect
 from sejong.kit.service import resolve
 from sejong.settings import Settings
 
@@ -95,10 +96,14 @@ async def _events(city: City, stop: asyncio.Event) -> None:
         await stop.wait()
         return
     wake = asyncio.Event()
-    async with city.pool.acquire(timeout=10) as connection:
-        await connection.add_listener("kit_event", lambda *_: wake.set())
-        while not stop.is_set():
+    listener = await connect(dsn_of(city.settings), name="sejong work: events")
+    try:
+        await listener.add_listener("kit_event", lambda *_: wake.set())
+        # A lost listener ends the task, and `_kept` starts it anew.
+        while not stop.is_set() and not listener.is_closed():
             wake.clear()
             await deliver(city.record, handlers)
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), LOOK_ANYWAY)
+    finally:
+        await listener.close()

@@ -10,12 +10,13 @@ from typing import Any
 
 import procrastinate
 import pytest
-from procrastinate.periodic import croniter
+from croniter import croniter
 
 from sejong.app import services
 from sejong.kit.act import Act, Happened
 from sejong.kit.city import City
 from sejong.kit.jobs import RETRIES, Job, worker_app
+from sejong.kit.postgres import connect
 from sejong.kit.service import resolve
 
 pytestmark = pytest.mark.anyio
@@ -64,10 +65,11 @@ async def test_a_job_given_in_an_act_is_done_in_an_act(city: City) -> None:
 async def test_the_insert_wakes_a_waiting_worker(city: City) -> None:
     """`act.later` goes past procrastinate's own connector; its trigger must still call the workers."""
     heard: asyncio.Queue[str] = asyncio.Queue()
-    async with city.pool.acquire() as connection:
-        await connection.add_listener("procrastinate_queue_v1#city", lambda *said: heard.put_nowait(said[-1]))
-        await give(city)
-        assert "job_inserted" in await asyncio.wait_for(heard.get(), 5)
+    listener = await connect(city.settings.database_url)
+    await listener.add_listener("procrastinate_queue_v1#city", lambda *said: heard.put_nowait(said[-1]))
+    await give(city)
+    assert "job_inserted" in await asyncio.wait_for(heard.get(), 5)
+    await listener.close()
 
 
 async def test_a_job_that_comes_twice_is_done_once(city: City) -> None:

@@ -2,9 +2,9 @@
 
 from sejong.hub.device_view import DeadLetter, DeviceView, Replayed, SilentDevice, Suspect
 from sejong.hub.ingest import keys as device_keys
+from sejong.hub.ingest.file import Progress, ingest_file
 from sejong.hub.ingest.keys import DeviceUser
 from sejong.hub.ingest.mapping import read_models
-from sejong.hub.ingest.file import Progress, ingest_file
 from sejong.hub.ingest.service import Ingest
 from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.entity import expand_entity

@@ -104,11 +104,13 @@ class ContextStore:
             task.exception()  # heard, even if nobody waits any more
 
     async def _download(self, url: str) -> _Kept:
-        body, headers = await self._fetch(url)
+        place, body, headers = await self._fetch(url)
         try:
             document = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequestData(f"the @context at {url} is not JSON: {error}") from error
+        if place != url and isinstance(document, dict) and "@context" in document:
+            document = {**document, "@context": _absolute(document["@context"], place)}
         life = self._life(headers)
         kept = _Kept(document, self._clock.monotonic() + life)
         if len(self._kept) >= MOST_DOCUMENTS:
@@ -117,7 +119,8 @@ class ContextStore:
             self._kept[url] = kept
         return kept
 
-    async def _fetch(self, url: str) -> tuple[bytes, httpx.Headers]:
+    async def _fetch(self, url: str) -> tuple[str, bytes, httpx.Headers]:
+        """Where a document was found in the end, its bytes, its headers. Raises LdContextNotAvailable."""
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False, trust_env=False)
         target = url
@@ -127,7 +130,7 @@ class ContextStore:
                     await self._check_address(target)
                     answer = await self._read(self._client, target)
                     if isinstance(answer, tuple):
-                        return answer
+                        return target, *answer
                     target = urljoin(target, answer)
         except TimeoutError as error:
             raise LdContextNotAvailable(f"{url}: no answer within {self._timeout:g} seconds") from error
@@ -186,3 +189,10 @@ class ContextStore:
             return 0.0
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         return max(0.0, (moment - self._clock.now()).total_seconds())
+
+
+def _absolute(context: Any, place: str) -> Any:
+    """A context whose document has moved, its relative addresses seen from where it was found."""
+    if isinstance(context, str):
+        return urljoin(place, context)
+    return [_absolute(part, place) for part in context] if isinstance(context, list) else context

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from sejong.hub.ngsi.geo import place_of
 from sejong.hub.ngsi.instants import parse_instant
 from sejong.hub.store.entities import EntityRow
 
@@ -39,7 +40,7 @@ def terms_of(entity: Mapping[str, Any]) -> list[str]:
 
 def entity_row(entity: Mapping[str, Any], number_of: Callable[[str], int], no: int = 0) -> EntityRow:
     """The row of an expanded entity (`number_of`: IRI → dictionary number, known for all of `terms_of`)."""
-    lon, lat, box = place(entity)
+    place = place_of(entity) if LOCATION in entity else None
     modified = parse_instant(entity["modifiedAt"])
     created = entity["createdAt"]
     scopes = entity.get("scope")
@@ -50,9 +51,9 @@ def entity_row(entity: Mapping[str, Any], number_of: Callable[[str], int], no: i
         types=tuple(map(number_of, entity["type"])),
         doc=_encode(entity),
         q=_encode(scalars(entity, number_of)),
-        lon=lon,
-        lat=lat,
-        box=box,
+        lon=None if place is None else place.lon,
+        lat=None if place is None else place.lat,
+        box=None if place is None else place.box,
         scopes=tuple(scopes) if scopes else None,
         search=words(entity),
         created=modified if created == entity["modifiedAt"] else parse_instant(created),
@@ -83,33 +84,6 @@ def _scalar(value: Any) -> str | int | float | None:
     if isinstance(value, int):
         return value if abs(value) < 1 << 63 else None
     return value if isinstance(value, float) else None
-
-
-def place(
-    entity: Mapping[str, Any],
-) -> tuple[float | None, float | None, tuple[float, float, float, float] | None]:
-    """Longitude and latitude of the default location, and its bounding box unless it is a point."""
-    for instance in entity.get(LOCATION, ()):
-        geometry = instance.get("value")
-        if "datasetId" in instance or not isinstance(geometry, Mapping):
-            continue
-        if geometry.get("type") == "Point":
-            lon, lat = geometry["coordinates"][:2]
-            return float(lon), float(lat), None
-        flat = list(_positions(geometry["coordinates"]))
-        if flat:
-            west, east = min(p[0] for p in flat), max(p[0] for p in flat)
-            south, north = min(p[1] for p in flat), max(p[1] for p in flat)
-            return (west + east) / 2, (south + north) / 2, (west, south, east, north)
-    return None, None, None
-
-
-def _positions(coordinates: Any) -> Any:
-    if coordinates and isinstance(coordinates[0], (int, float)):
-        yield coordinates
-        return
-    for part in coordinates:
-        yield from _positions(part)
 
 
 def words(entity: Mapping[str, Any]) -> str:

@@ -176,7 +176,7 @@ class Record:
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
             connection = await self.pool.acquire(timeout=10)
-        except AWAY as error:
+        except (*AWAY, OSError) as error:
             raise DatabaseAway(why=str(error) or type(error).__name__) from error
         try:
             yield connection

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
 from sejong.kit.i18n import preferred
-from sejong.kit.postgres import DatabaseAway, Pool
+from sejong.kit.postgres import AWAY, DatabaseAway, Pool
 from sejong.kit.telemetry import HTTP_SECONDS
 
 log = structlog.get_logger("http")
@@ -63,8 +62,7 @@ class Guard:
         started = self.clock.monotonic()
         watch = _Watch(send)
         try:
-            length = Request(scope).headers.get("content-length", "")
-            if length.isdigit() and int(length) > self.max_body:
+            if _stated_length(scope) > self.max_body:
                 raise BodyTooLarge(limit_mb=self.max_body >> 20)
             await self.app(scope, _limited(receive, self.max_body), watch)
         except Exception as error:
@@ -90,6 +88,12 @@ class _Watch:
         await self._send(message)
 
 
+def _stated_length(scope: Scope) -> int:
+    """What Content-Length says; 0 where it says nothing a machine can use (the body is counted anyway)."""
+    text = Request(scope).headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
 def _limited(receive: Receive, limit: int) -> Receive:
     got = 0
 
@@ -106,7 +110,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
 
 async def _answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     language = preferred(Request(scope).headers.get("accept-language"), "ko")
-    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)):
+    if isinstance(error, AWAY):
         error = DatabaseAway(why=str(error) or type(error).__name__)
     if not isinstance(error, CityError):
         log.error("request_failed", path=scope["path"], error=repr(error), exc_info=error)

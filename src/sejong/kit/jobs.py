@@ -38,4 +38,4 @@ def _declare(app: procrastinate.App, city: City, name: str, job: Job, cron: str 
 
     task = app.task(name=name, queue="city", retry=RETRIES)(run)
     if cron is not None:
-        app.periodic(cron=cron)(task)
+        app.periodic(cron=cron)(task)  # type: ignore[arg-type]  # `run` takes any argument, `timestamp` among them

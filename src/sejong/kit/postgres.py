@@ -14,17 +14,15 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
-AWAY: tuple[type[BaseException], ...] = (
-    OSError,
+AWAY: tuple[type[Exception], ...] = (
+    ConnectionError,
     TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
 )
-"""What is raised when the database is not there: gone, starting, stopping, or full of other people's connections."""
+"""What is raised when the database cannot serve now: gone, starting, stopping, out of connections, memory or disk."""
 
 _to_json = msgspec.json.encode
 _from_json = msgspec.json.decode

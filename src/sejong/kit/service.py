@@ -35,7 +35,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Mapping[str, str] = {}
     """Job name → `async (city, act, **arguments) -> None`, run by `sejong work`."""
     periodic: Mapping[str, str] = {}
-    """Job name → cron expression (city time)."""
+    """Job name → cron expression, in UTC."""
     work: tuple[str, ...] = ()
     """`async (city, stop: anyio.Event) -> None`: what `sejong work` keeps running (a subscription, say)."""
     start: str | None = None

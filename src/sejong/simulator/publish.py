@@ -33,8 +33,8 @@ TOPIC = "sejong/v1/{key}/readings"
 PER_MESSAGE = 50
 """Most objects in one MQTT message. Chosen: about 12 kB."""
 WINDOW = 8
-"""Most MQTT messages of one gateway on their way at once, so that a slow answer does not hold up the rest. Chosen, below
-the ten from which aiomqtt warns."""
+"""Most MQTT messages of one gateway on their way at once, so that a slow answer does not hold up the rest. Chosen,
+below the ten from which aiomqtt warns."""
 BOX_SIZE = 20_000
 """Most objects a gateway keeps while it cannot send: some minutes at normal speed. Chosen."""
 GATEWAY_READINGS_S = 250.0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import START
 
 from sejong.hub.ingest.needs import Limits
 from sejong.hub.ingest.reading import Decoder, Moment, moment
@@ -19,7 +20,6 @@ from sejong.kernel.clock import ManualClock
 from sejong.kit.act import Record
 from sejong.kit.postgres import Pool
 from sejong.settings import Settings
-from tests.conftest import START
 
 CITY_CONTEXT = Path(__file__).parents[3] / "src" / "sejong" / "citypack" / "context" / "city.jsonld"
 DOCUMENT: dict[str, Any] = json.loads(CITY_CONTEXT.read_text())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from tests.hub.ingest.conftest import DOCUMENT
+
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.needs import Limits
 from sejong.hub.ingest.service import Ingest
@@ -13,7 +15,6 @@ from sejong.kernel.clock import SystemClock
 from sejong.kit.postgres import open_pool
 from sejong.kit.telemetry import configure_logs
 from sejong.settings import Settings
-from tests.hub.ingest.conftest import DOCUMENT
 
 
 async def main(dsn: str, url: str) -> None:

@@ -36,7 +36,9 @@ class Device:
             with socket.create_connection(("127.0.0.1", self.port), timeout=20) as link:
                 client = _text(f"test-{self.name}-{next(_numbers)}")
                 link.sendall(
-                    _packet(0x10, _text("MQTT") + b"\x04\xc2\x00\x3c" + client + _text(self.name) + _text(self.password))
+                    _packet(
+                        0x10, _text("MQTT") + b"\x04\xc2\x00\x3c" + client + _text(self.name) + _text(self.password)
+                    )
                 )
                 assert link.recv(4) == b"\x20\x02\x00\x00"
                 rest = b""

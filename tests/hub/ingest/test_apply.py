@@ -212,7 +212,11 @@ class Record:
 
     def state(self) -> dict[str, Any]:
         assert self.entity is not None
-        return {key: (self.entity[key][0]["observedAt"], self.entity[key][0]["value"]) for key in (A, B) if key in self.entity}
+        return {
+            key: (self.entity[key][0]["observedAt"], self.entity[key][0]["value"])
+            for key in (A, B)
+            if key in self.entity
+        }
 
 
 samples = st.dictionaries(

@@ -7,6 +7,7 @@ import random
 import string
 
 import pytest
+from tests.hub.ingest.helpers import BIKES, bike, history, letters, message, said, through, value_of
 
 from sejong.hub.ingest import collector as module
 from sejong.hub.ingest.needs import Limits
@@ -14,7 +15,6 @@ from sejong.hub.ingest.reading import Reading, Understood
 from sejong.hub.ingest.service import Ingest
 from sejong.hub.ingest.source import Source
 from sejong.hub.service import Hub
-from tests.hub.ingest.helpers import BIKES, bike, history, letters, message, said, through, value_of
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +114,12 @@ async def test_same_garbage_is_one_letter_that_counts(ingest: Ingest, hub: Hub) 
 
 
 async def test_letters_of_any_bytes_can_be_kept(ingest: Ingest, hub: Hub) -> None:
-    nasty = [b"\x00\xff" * 10, b"x" * 100_000, message({"id": "urn:x:1", "n\x00m": 1}), message({"id": "urn:x:\x00", "a": 1})]
+    nasty = [
+        b"\x00\xff" * 10,
+        b"x" * 100_000,
+        message({"id": "urn:x:1", "n\x00m": 1}),
+        message({"id": "urn:x:\x00", "a": 1}),
+    ]
     sources = await through(ingest, *nasty, sender="gw\x00", topic="a/\x00/b")
     assert all(source.refused for source in sources)
     async with hub.pool.acquire() as connection:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.hub.ingest.helpers import BIKES, bike, history, letters, message, said, through, value_of
 
 from sejong.hub.ingest import dead_letters, keys
 from sejong.hub.ingest.mapping import DeviceModel, read_model
@@ -15,7 +16,6 @@ from sejong.hub.ingest.source import Source
 from sejong.hub.service import Hub
 from sejong.kernel.clock import ManualClock
 from sejong.kit.act import Record
-from tests.hub.ingest.helpers import BIKES, bike, history, letters, message, said, through, value_of
 
 pytestmark = pytest.mark.anyio
 TOPIC = "bikes/SJ_00001/up"
@@ -94,7 +94,9 @@ async def test_only_chosen_letters_are_replayed(ingest: Ingest, hub: Hub) -> Non
     for n in (1, 2, 3):
         thing = {"id": bike(n), "at": "2026-11-22T08:00:00Z", "availableBikeNumber": n}
         await through(ingest, message(thing), door="file", sender="a.csv")
-    await through(ingest, message(*(said(n, 0, "2026-11-22T07:00:00Z") for n in (1, 2, 3))), door="file", sender="a.csv")
+    await through(
+        ingest, message(*(said(n, 0, "2026-11-22T07:00:00Z") for n in (1, 2, 3))), door="file", sender="a.csv"
+    )
     async with hub.pool.acquire() as connection:
         rows = await dead_letters.letters(connection)
     assert (await dead_letters.replay(ingest, [rows[1].no])).understood == 1
@@ -147,7 +149,7 @@ async def test_throttled_messages_are_one_letter_a_minute(ingest: Ingest, hub: H
             source = Source("mqtt", "gw", "sejong/v1/gw/readings", clock.now(), b"flood %d" % n)
             ingest.throttled(source, None)
         await ingest.flush()
-        for n in range(5):
+        for _ in range(5):
             ingest.throttled(Source("mqtt", "gw", "sejong/v1/gw/readings", clock.now(), b"more"), None)
         await ingest.flush()
         clock.advance(60 * (minute + 1))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.hub.ingest.helpers import BIKES, bike, history, letters, said, value_of
 
 from sejong.hub.ingest import file as module
 from sejong.hub.ingest.file import CannotReadFile, Progress, ingest_file
@@ -15,7 +16,6 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import Hub
 from sejong.kernel.clock import ManualClock
 from sejong.kit.act import Record
-from tests.hub.ingest.helpers import BIKES, bike, history, letters, said, value_of
 
 pytestmark = pytest.mark.anyio
 

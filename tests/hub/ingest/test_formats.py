@@ -22,7 +22,15 @@ def fields(rows: list[Row]) -> list[dict[str, Any]]:
 def test_senml_pack_is_resolved() -> None:
     """The multi-measurement example of RFC 8428 section 5.1.3, in our numbers."""
     pack = [
-        {"bn": "urn:dev:ow:10e2073a01080063:", "bt": 1.795336e9, "bu": "A", "bver": 5, "n": "voltage", "u": "V", "v": 120.1},
+        {
+            "bn": "urn:dev:ow:10e2073a01080063:",
+            "bt": 1.795336e9,
+            "bu": "A",
+            "bver": 5,
+            "n": "voltage",
+            "u": "V",
+            "v": 120.1,
+        },
         {"n": "current", "t": -5, "v": 1.2},
         {"n": "current", "t": -4, "v": 1.3},
         {"n": "current", "v": 1.7},
@@ -46,7 +54,13 @@ def test_senml_values_sums_and_relative_times() -> None:
         {"n": "odd", "v": 1, "u": "furlong"},
     ]
     rows = senml_rows(json.dumps(pack).encode(), NOW)
-    assert rows[0].fields == {"bn": "urn:dev:mac:0024befffe804ff1", "t": 21.5, "open": True, "label": "Nasung", "odd": 21}
+    assert rows[0].fields == {
+        "bn": "urn:dev:mac:0024befffe804ff1",
+        "t": 21.5,
+        "open": True,
+        "label": "Nasung",
+        "odd": 21,
+    }
     assert rows[0].at is None  # "roughly now": the sender does not know the time either
     assert (rows[1].fields["rain.sum"], rows[1].at) == (3, "2026-11-22T08:59:00.000000Z")
     assert rows[0].units == {"t": "CEL"}
@@ -109,8 +123,23 @@ def test_json_rows() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("7", 7), ("-7.5", -7.5), ("+3", 3), (".5", 0.5), ("1e3", 1000.0), ("0", 0), ("0.10", 0.1), ("true", True)]
-    + [("00", "00"), ("007", "007"), ("1_000", "1_000"), ("٣", "٣"), ("", ""), ("0x1f", "0x1f"), ("1" * 25, float("1" * 25))],
+    [
+        ("7", 7),
+        ("-7.5", -7.5),
+        ("+3", 3),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("0", 0),
+        ("0.10", 0.1),
+        ("true", True),
+        ("00", "00"),
+        ("007", "007"),
+        ("1_000", "1_000"),
+        ("٣", "٣"),
+        ("", ""),
+        ("0x1f", "0x1f"),
+        ("1" * 25, float("1" * 25)),
+    ],
 )
 def test_scalars(text: str, value: Any) -> None:
     found = scalar(text)
@@ -119,7 +148,12 @@ def test_scalars(text: str, value: Any) -> None:
 
 @given(st.binary(max_size=300))
 def test_bytes_of_any_kind_are_a_fault_at_most(raw: bytes) -> None:
-    for read in (lambda r: senml_rows(r, NOW), ultralight_rows, lambda r: csv_rows(r, ["a", "b"], ","), lambda r: json_rows(r, None)):
+    for read in (
+        lambda r: senml_rows(r, NOW),
+        ultralight_rows,
+        lambda r: csv_rows(r, ["a", "b"], ","),
+        lambda r: json_rows(r, None),
+    ):
         try:
             read(raw)
         except (FormatFault, Refusal):

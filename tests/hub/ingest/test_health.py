@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.hub.ingest.helpers import bike, message, said, through
 
 from sejong.hub.ingest import health
 from sejong.hub.ingest.needs import Limits
@@ -12,7 +13,6 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import Hub
 from sejong.kernel.clock import ManualClock
 from sejong.kit.postgres import Pool
-from tests.hub.ingest.helpers import bike, message, said, through
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,9 @@ async def minutes(ingest: Ingest, clock: ManualClock, count: int, *stations: int
     await ingest.flush()
 
 
-async def test_device_that_misses_several_of_its_intervals_is_silent(ingest: Ingest, hub: Hub, clock: ManualClock) -> None:
+async def test_device_that_misses_several_of_its_intervals_is_silent(
+    ingest: Ingest, hub: Hub, clock: ManualClock
+) -> None:
     await minutes(ingest, clock, 5, 1, 2)
     assert await silent(hub.pool, clock) == []
     await minutes(ingest, clock, 3, 1)
@@ -101,7 +103,9 @@ async def test_suspects_are_told_with_what_was_expected(ingest: Ingest, hub: Hub
     assert (row.entity, row.kind, row.n, row.value, row.low, row.high) == (bike(1), "range", 2, 255.0, 0.0, 200.0)
 
 
-async def test_what_could_not_be_written_is_kept_for_the_next_time(ingest: Ingest, hub: Hub, clock: ManualClock) -> None:
+async def test_what_could_not_be_written_is_kept_for_the_next_time(
+    ingest: Ingest, hub: Hub, clock: ManualClock
+) -> None:
     await through(ingest, message(said(1)), door="mqtt")
     async with hub.pool.acquire() as connection:
         await connection.execute("alter table hub.ingest_minute rename to elsewhere")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from tests.hub.ingest.helpers import bike, history, letters, message, said, value_of
 
 from sejong.hub.ingest import keys
 from sejong.hub.ingest.http import PATH, routes
@@ -18,7 +19,6 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import Hub
 from sejong.kernel.clock import ManualClock
 from sejong.kit.act import Record
-from tests.hub.ingest.helpers import bike, history, letters, message, said, value_of
 
 pytestmark = pytest.mark.anyio
 NDJSON = "application/x-ndjson"
@@ -124,7 +124,10 @@ async def test_lines_are_answered_one_by_one(door: Door, hub: Hub) -> None:
 
 
 async def test_stream_of_many_lines_arrives_in_pieces(door: Door, hub: Hub) -> None:
-    text = b"\n".join(json.dumps(said(n % 50, n, f"2026-11-22T0{n // 3600}:{n // 60 % 60:02}:{n % 60:02}Z")).encode() for n in range(2500))
+    text = b"\n".join(
+        json.dumps(said(n % 50, n, f"2026-11-22T0{n // 3600}:{n // 60 % 60:02}:{n % 60:02}Z")).encode()
+        for n in range(2500)
+    )
 
     async def pieces() -> AsyncIterator[bytes]:
         for n in range(0, len(text), 7919):

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from sejong.hub.ingest.mapping import BadModel, DeviceModel, Mapped, Reader, check_model, declared, read_model, read_models
+from sejong.hub.ingest.mapping import (
+    BadModel,
+    DeviceModel,
+    Mapped,
+    Reader,
+    check_model,
+    declared,
+    read_model,
+    read_models,
+)
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.members import DEFAULT_CONTEXT
 

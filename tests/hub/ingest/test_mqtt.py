@@ -17,6 +17,9 @@ import aiomqtt
 import msgspec
 import pytest
 import structlog
+from tests.hub.ingest.conftest import DOCUMENT
+from tests.hub.ingest.helpers import bike, history, letters, message, said, value_of
+from tests.hub.ingest.publisher import Device
 
 from sejong.hub.ingest import keys
 from sejong.hub.ingest.mapping import read_model
@@ -30,9 +33,6 @@ from sejong.kit.act import Record
 from sejong.kit.embedded_broker import Broker, BrokerUser
 from sejong.kit.postgres import Pool
 from sejong.settings import Settings
-from tests.hub.ingest.conftest import DOCUMENT
-from tests.hub.ingest.helpers import bike, history, letters, message, said, value_of
-from tests.hub.ingest.publisher import Device
 
 pytestmark = pytest.mark.anyio
 

@@ -68,7 +68,10 @@ def test_jump_of_all_stations_is_the_city_not_the_sensor() -> None:
     watch = Watch()
     for round_ in range(200):
         evening = round_ >= 150
-        signs = [watch.see(station(n, "Streetlight"), POWER, (90.0 if evening else 0.5) + chance.random(), "WTT") for n in range(200)]
+        signs = [
+            watch.see(station(n, "Streetlight"), POWER, (90.0 if evening else 0.5) + chance.random(), "WTT")
+            for n in range(200)
+        ]
         if evening:  # the first few lamps may be noted before it shows that all of them went on
             assert sum(map(len, signs)) < 12
 
@@ -85,7 +88,7 @@ def test_stuck_sensor_among_lively_neighbours() -> None:
 
 def test_quiet_counter_is_not_a_stuck_one() -> None:
     watch = Watch()
-    busy = {n: 10 for n in range(8)}
+    busy = dict.fromkeys(range(8), 10)
     found: list[Sign] = []
     for round_ in range(3000):
         for n in busy:

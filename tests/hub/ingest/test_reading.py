@@ -68,7 +68,9 @@ def test_time_of_arrival_stands_in_where_none_is_given(decoder: Decoder, now: Mo
 
 
 def test_one_bad_attribute_sets_only_itself_aside(decoder: Decoder, now: Moment) -> None:
-    found = read(decoder, now, {"id": BIKE, "at": "2026-11-22T08:00:00Z", "availableBikeNumber": 7, "status": None, "0x": 1})
+    found = read(
+        decoder, now, {"id": BIKE, "at": "2026-11-22T08:00:00Z", "availableBikeNumber": 7, "status": None, "0x": 1}
+    )
     assert [reading.attribute for reading in found.readings] == [BIKES]
     assert sorted(reasons(found)) == ["BadName", "BadValue"]
     for refused in found.refused:  # what is set aside can be read again by itself
@@ -153,7 +155,12 @@ def test_normalized_and_concise_entities(decoder: Decoder, now: Moment, context:
         "id": BIKE,
         "type": "BikeHireDockingStation",
         "name": {"type": "LanguageProperty", "languageMap": {"ko": "호수공원", "en": "Lake Park"}},
-        "availableBikeNumber": {"type": "Property", "value": 7, "observedAt": "2026-11-22T08:00:00Z", "unitCode": "C62"},
+        "availableBikeNumber": {
+            "type": "Property",
+            "value": 7,
+            "observedAt": "2026-11-22T08:00:00Z",
+            "unitCode": "C62",
+        },
         "freeSlotNumber": {"value": 3, "observedAt": "2026-11-22T08:30:00.5Z"},
         "owner": {"type": "Relationship", "object": "urn:ngsi-ld:Company:1"},
         "speed": [{"value": 1, "datasetId": "urn:x:a"}, {"value": 2}],
@@ -211,7 +218,9 @@ def test_times_become_utc_microseconds(text: str, utc: str) -> None:
     assert instant(text) == utc
 
 
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+09:00", "2026-11-22T10:00:60Z", "２０２６-11-22T10:00:00Z", "", 0, None])
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+09:00", "2026-11-22T10:00:60Z", "２０２６-11-22T10:00:00Z", "", 0, None]
+)
 def test_times_that_are_none(text: Any) -> None:
     with pytest.raises(BadTime):
         instant(text)

@@ -53,5 +53,7 @@ def test_filters_that_share_a_topic_overlap(one: str, other: str, topic: str) ->
 
 @given(filters, filters)
 def test_filters_that_overlap_share_a_topic(one: str, other: str) -> None:
-    topics = [f"{a}/{b}/{c}/{d}/a"[: 2 * n - 1] for n in range(1, 6) for a in "ab" for b in "ab" for c in "ab" for d in "ab"]
+    topics = [
+        f"{a}/{b}/{c}/{d}/a"[: 2 * n - 1] for n in range(1, 6) for a in "ab" for b in "ab" for c in "ab" for d in "ab"
+    ]
     assert overlap(one, other) == any(matches(one, topic) and matches(other, topic) for topic in topics)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+
+from sejong.hub.web.routes import routes
+from sejong.kit.city import City
+from sejong.kit.http import Guard
+from sejong.settings import Settings
 
 BASE = "/ngsi-ld/v1"
 ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
@@ -66,6 +73,17 @@ class Door:
     async def ids(self, **params: str) -> list[str]:
         """The last parts of the ids a query finds, in order."""
         return [entity["id"].rpartition(":")[2] for entity in await self.find(**params)]
+
+
+@pytest.fixture
+async def web(city: City, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The hub's part of the web application alone: these tests need no portal."""
+    application = Starlette(routes=routes(city))
+    application.router.redirect_slashes = False
+    guarded = Guard(application, clock=city.clock, max_body=settings.max_body_mb << 20)
+    transport = httpx.ASGITransport(app=guarded, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        yield client
 
 
 @pytest.fixture

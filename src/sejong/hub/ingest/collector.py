@@ -36,7 +36,7 @@ ENOUGH = 500
 """Readings that need no more company. Chosen."""
 LARGEST = 4000
 """Readings in one write at most. Chosen: about a third of a second of work, well within the broker's patience."""
-RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY_S = (0.2, 0.5, 1.0, 2.0)
 LETTERS_AT_ONCE = 500
 _FATE = ("new", "duplicate", "late")
 
@@ -132,7 +132,7 @@ class Collector:
                 results = await self._hub.writer.write_all(
                     CITY_TENANT, [(entity, apply_readings(readings)) for entity, readings in groups]
                 )
-            except CityError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, no reading may be lost and no lane may end
                 if not await self._database_works():
                     self._lost(error)
                     await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
@@ -140,7 +140,7 @@ class Collector:
                 elif not tried:
                     tried = True  # whatever it was may have passed
                 elif len(groups) == 1:
-                    self._refuse(groups[0][1], CannotStore(why=str(error.values.get("why", error))))
+                    self._refuse(groups[0][1], CannotStore(why=_why(error)))
                     return
                 else:
                     # Something in here spoils the commit: halve until it is found, so that it spoils only itself.
@@ -165,7 +165,7 @@ class Collector:
     def _lost(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            log.warning("ingest_waits", why=str(error), backlog=self.backlog)
+            log.warning("ingest_waits", why=_why(error), backlog=self.backlog)
 
     def _back(self) -> None:
         if self._away:
@@ -180,7 +180,7 @@ class Collector:
                 self._refuse(readings, result)
                 continue
             fates: Fates = result.answer
-            self._health.note(entity, fates.readings, fates.fates)
+            self._note(entity, fates)
             for reading, fate in zip(fates.readings, fates.fates, strict=True):
                 source: Source = reading.source
                 source.tally[fate] += 1
@@ -193,6 +193,13 @@ class Collector:
         for (door, fate), n in counts.items():
             READINGS.labels(door, _FATE[fate]).inc(n)
         self._finish(done)
+
+    def _note(self, entity: str, fates: Fates) -> None:
+        """Keep an eye on the device; a fault in that must not cost an acknowledgement."""
+        try:
+            self._health.note(entity, fates.readings, fates.fates)
+        except Exception as error:
+            log.error("health_broken", entity=entity, exc_info=error)
 
     def _refuse(self, readings: Sequence[Reading], error: CityError) -> None:
         """The record does not take these readings: one dead letter for each message they came in."""
@@ -263,6 +270,12 @@ class Collector:
                 return
         for letter in letters:
             await self._write_letters([letter])
+
+
+def _why(error: Exception) -> str:
+    """What a failed write says, without the sentence around it."""
+    said = error.values.get("why") if isinstance(error, CityError) else None
+    return str(said or error) or type(error).__name__
 
 
 class _Lane:

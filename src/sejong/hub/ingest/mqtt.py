@@ -127,11 +127,12 @@ class _Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports keep the contract without being subclasses.
-        self._transport = cast(asyncio.Transport, transport)
+        sender = cast(asyncio.Transport, transport)
+        self._transport = sender
         address = self._address
-        transport.write(wire.connect(address.client_id, address.user, address.password, KEEPALIVE_S))
+        sender.write(wire.connect(address.client_id, address.user, address.password, KEEPALIVE_S))
         self._filters = self._ingest.reception.filters
-        transport.write(wire.subscribe(self._filters))
+        sender.write(wire.subscribe(self._filters))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:

@@ -75,7 +75,10 @@ def format_instant(moment: datetime) -> str:
     """The canonical stored form: UTC, six digits of fraction, ``Z``; as text it sorts in time order."""
     if moment.tzinfo is not UTC:
         moment = _utc(moment)
-    return moment.isoformat(timespec="microseconds")[:26] + "Z"
+    m = moment
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ" % (  # noqa: UP031 - twice as fast as isoformat, on the hot path
+        m.year, m.month, m.day, m.hour, m.minute, m.second, m.microsecond,
+    )  # fmt: skip
 
 
 def format_instant_brief(moment: datetime) -> str:

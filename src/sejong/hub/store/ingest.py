@@ -103,7 +103,8 @@ select mark, min(door), min(sender), min(topic), min(form), min(reason), min(ko)
        (array_agg(payload))[1], min(size), (array_agg(sha256))[1], min(arrived), max(last), sum(n)
 from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::bytea[], $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::bigint[])
-    with ordinality as r(mark, door, sender, topic, form, reason, ko, en, payload, size, sha256, arrived, last, n, place)
+    with ordinality
+    as r(mark, door, sender, topic, form, reason, ko, en, payload, size, sha256, arrived, last, n, place)
 group by mark order by min(place)
 on conflict (mark) do update set n = d.n + excluded.n, last = greatest(d.last, excluded.last)
 """
