@@ -96,9 +96,14 @@ async def _gateway(broker: Broker, port: int, n: int, until: float) -> int:
     begin = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
     user = broker.simulator
     async with aiomqtt.Client(
-        "127.0.0.1", port, username=user.name, password=user.password, identifier=f"bench-{n}", timeout=60
+        "127.0.0.1",
+        port,
+        username=user.name,
+        password=user.password,
+        identifier=f"bench-{n}",
+        timeout=60,
+        max_inflight_messages=100,
     ) as client:
-        client._client.max_inflight_messages_set(100)
         waiting: set[asyncio.Task[None]] = set()
         while time.perf_counter() < until:
             step += 1

@@ -1,8 +1,8 @@
 """What the hub is measured against: a bare ASGI answer (floor) and FastAPI with a SQLAlchemy ORM (peer)."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 
@@ -32,7 +32,14 @@ def orm() -> Any:
 
     engine = create_async_engine(os.environ["BENCH_ORM_URL"], connect_args={"host": os.environ["BENCH_PG_HOST"]})
     session = async_sessionmaker(engine, expire_on_commit=False)
-    app = FastAPI()
+
+    @asynccontextmanager
+    async def tables(_: FastAPI) -> AsyncIterator[None]:
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        yield
+
+    app = FastAPI(lifespan=tables)
 
     @app.get("/entities/{entity_id}")
     async def get(entity_id: str) -> dict[str, Any]:
@@ -44,8 +51,6 @@ def orm() -> Any:
 
     @app.post("/upsert")
     async def upsert(entities: list[dict[str, Any]]) -> dict[str, int]:
-        async with engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
         async with session() as s:
             for e in entities:
                 rest = {k: v for k, v in e.items() if k not in ("id", "type")}

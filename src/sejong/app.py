@@ -24,9 +24,11 @@ from sejong.kernel.clock import Clock, SimulatedClock, SystemClock
 from sejong.kit.city import City, migrations_of
 from sejong.kit.events import Handler
 from sejong.kit.http import Guard, json_response, operations_routes
+from sejong.kit.memory import spare_the_collector
 from sejong.kit.migrate import Migration, migrate
 from sejong.kit.postgres import Pool, connect, open_pool
 from sejong.kit.service import Service, in_start_order, outside_services, resolve
+from sejong.kit.telemetry import configure_logs
 from sejong.settings import Settings
 
 VERSION = version("sejong")
@@ -135,7 +137,10 @@ def routes_of(city: City) -> list[BaseRoute]:
 
 def web() -> WebCity:
     """The application granian serves (`sejong.app:web`, a factory)."""
-    return WebCity(Settings())
+    settings = Settings()
+    configure_logs(settings.log_style, settings.log_level)
+    spare_the_collector()
+    return WebCity(settings)
 
 
 def handlers_of(city: City) -> dict[str, tuple[tuple[str, ...], Handler]]:

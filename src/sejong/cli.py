@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 import uvloop
 
 from sejong.kernel.errors import CityError
+from sejong.kit.memory import spare_the_collector
 from sejong.kit.telemetry import configure_logs
 from sejong.settings import Settings, settings_page
 from sejong.up.commands import doctor, up
@@ -37,16 +37,6 @@ def run(task: Coroutine[Any, Any, Any]) -> Any:
     configure_logs(settings.log_style, settings.log_level)
     spare_the_collector()
     return uvloop.run(task)
-
-
-def spare_the_collector() -> None:
-    """Look for reference cycles a hundred times more rarely: documents are trees, and looking costs half the time.
-
-    Measured: docs/decisions/0003-hub-storage.md.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 @app.command()

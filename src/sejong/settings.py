@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sejong.kernel.errors import CityError
+
+
+class BadSettings(CityError):
+    """A switch of this installation stands where it cannot stand."""
+
+    ko = "설정을 읽을 수 없습니다: {faults}. 뜻은 docs/settings.md에 있습니다."
+    en = "The settings cannot be read: {faults}. Their meaning is in docs/settings.md."
 
 
 class Settings(BaseSettings):
     """The settings of one installation. `docs/settings.md` is made from this class; CI fails when it is stale."""
 
     model_config = SettingsConfigDict(env_prefix="SEJONG_", extra="ignore", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; `values` come before it. Raises BadSettings, which never shows the values themselves."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = [f"SEJONG_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+            raise BadSettings(faults="; ".join(faults)) from None
 
     city: str = Field(default="sejong", description="City pack: a name under `cities/` or a path to a pack folder.")
     state: Path = Field(default=Path("state"), description="Folder for everything that must survive a restart.")
@@ -34,7 +50,7 @@ class Settings(BaseSettings):
         le=600,
         description="How many times faster than real time the city's clock runs (for demonstrations).",
     )
-    clock_start: datetime | None = Field(
+    clock_start: AwareDatetime | None = Field(
         default=None, description="Real moment from which a faster city clock is counted; every process needs the same."
     )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections per process at most.")

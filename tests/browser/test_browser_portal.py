@@ -96,9 +96,9 @@ def test_a_point_on_the_map_can_be_chosen_and_let_go(visit: Open) -> None:
 def test_layers_switch_points_legend_list_and_address(visit: Open) -> None:
     page = visit("/")
     live(page)
-    page.wait_for_function("() => document.getElementById('map').island.fleet.count === 64")
+    page.wait_for_function("() => document.getElementById('map').island.fleet.count === 63")
     page.get_by_label("자전거", exact=True).uncheck()
-    page.wait_for_function("() => document.getElementById('map').island.fleet.count === 16")
+    page.wait_for_function("() => document.getElementById('map').island.fleet.count === 15")
     expect(page.locator("#nearby")).not_to_contain_text("어울링")
     expect(page.locator("dt[data-legend=bike]")).to_be_hidden()
     assert "layer=bike" not in page.url
@@ -217,7 +217,7 @@ def test_looks_apply_at_once_and_stay(visit: Open) -> None:
     settled(page)
     page.get_by_role("button", name="화면 설정").click()
     with page.expect_response("**/prefs"):
-        page.get_by_text("선명하게").click()
+        page.get_by_label("선명하게").check()
     expect(page.locator("html")).to_have_attribute("data-theme", "contrast")
     page.wait_for_function("() => document.getElementById('map').island.fleet.halo.every(part => part === 0)")
     page.keyboard.press("Escape")
@@ -287,7 +287,7 @@ def test_without_scripts_everything_can_be_read_and_sent(visit: Open) -> None:
     page.get_by_text("표로 보기").click()
     expect(page.get_by_role("table")).to_be_visible()
     page.get_by_role("button", name="화면 설정").click()
-    page.get_by_text("어둡게").click()
+    page.get_by_label("어둡게").check()
     page.locator("#view").get_by_role("button", name="적용").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.url.endswith(BIKE)

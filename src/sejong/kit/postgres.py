@@ -24,6 +24,8 @@ AWAY: tuple[type[Exception], ...] = (
 )
 """What is raised when the database cannot serve now: gone, starting, stopping, out of connections, memory or disk."""
 
+# A DSN that cannot be read is a ValueError.
+_UNREACHABLE = (*AWAY, OSError, asyncpg.PostgresError, ValueError)
 _to_json = msgspec.json.encode
 _from_json = msgspec.json.decode
 
@@ -59,7 +61,7 @@ async def open_pool(dsn: str, *, size: int = 8, name: str = "sejong") -> Pool:
             command_timeout=60,
             server_settings={"application_name": name, "timezone": "UTC"},
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         raise DatabaseAway(why=str(error) or type(error).__name__) from error
 
 
@@ -67,7 +69,7 @@ async def connect(dsn: str, *, name: str = "sejong") -> asyncpg.Connection:
     """One connection outside any pool (listeners, migrations). Raises DatabaseAway."""
     try:
         connection = await asyncpg.connect(dsn, server_settings={"application_name": name, "timezone": "UTC"})
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         raise DatabaseAway(why=str(error) or type(error).__name__) from error
     await _prepare(connection)
     return connection

@@ -74,6 +74,7 @@ async def count(pool: Pool) -> int:
         return await connection.fetchval("select count(*) from hub.hist")
 
 
+@pytest.mark.slow
 async def test_ingest_killed_in_mid_stream_has_every_acknowledged_reading_once(
     pool: Pool, empty: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ async def test_ingest_killed_in_mid_stream_has_every_acknowledged_reading_once(
     assert kills == 2
 
 
+@pytest.mark.slow
 async def test_database_that_restarts_costs_no_reading(tmp_path: Path) -> None:
     """While it is away messages wait, unacknowledged; afterwards everything is there once."""
     with Cluster(tmp_path / "pg") as cluster:

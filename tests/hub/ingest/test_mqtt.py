@@ -29,6 +29,7 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import Hub
 from sejong.kernel.clock import SystemClock
 from sejong.kernel.errors import Invalid
+from sejong.kit import embedded_broker
 from sejong.kit.act import Record
 from sejong.kit.embedded_broker import Broker, BrokerUser
 from sejong.kit.postgres import Pool
@@ -265,6 +266,31 @@ async def test_full_backlog_stops_reading_and_loses_nothing(station: Station) ->
         await until(there, 20)
         await sending
     assert most < 4000
+
+
+async def test_broker_that_loses_patience_repeats_nothing_we_hold(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database is away the broker delivers again what we have not acknowledged; it waits already."""
+    monkeypatch.setattr(embedded_broker, "ACK_WAIT_SECONDS", 1)
+    station.broker.stop()
+    station.broker.start()
+    device = await station.key("gw")
+    ingest, stop, ready = Ingest(station.hub), asyncio.Event(), asyncio.Event()
+    async with station.hub.pool.acquire() as connection:
+        await ingest.refresh(connection)
+    listening = asyncio.create_task(run_mqtt(ingest, station.url, stop, ready))
+    await asyncio.wait_for(ready.wait(), 10)
+    device.send(*(message(said(n, n, None)) for n in range(50)))
+    await asyncio.sleep(3.5)  # nothing is written yet: the collector has not begun
+    assert ingest.collector.backlog == 50
+    ingest.collector.start()
+    await asyncio.wait_for(ingest.collector.drained(), 10)
+    await asyncio.sleep(1.5)
+    stop.set()
+    await asyncio.wait_for(listening, 5)
+    await ingest.collector.stop()
+    assert len(await history(station.hub.pool)) == 50
 
 
 async def test_usual_client_of_a_device_works_too(station: Station) -> None:

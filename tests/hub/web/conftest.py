@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -45,6 +46,8 @@ class Door:
         body = {"json": ld if json is None else json} if content is None and (json or ld) is not None else {}
         if json is not None and not json:
             body = {"json": json}
+        if params and "?" in path:
+            path, params = f"{path}&{urlencode(params)}", {}
         answer = await self.web.request(
             method, BASE + path, headers=sent, params=params or None, content=content, **body
         )

@@ -180,7 +180,16 @@ async def test_remote_contexts_that_fail(ask: Any, host: Host) -> None:
     for url in (gone, "http://127.0.0.1:1/x.jsonld", "ftp://ex.org/x", "http://[bad", "urn:x:y"):
         answer = await ask("POST", "/entities", 504, ld={**LAMP, "@context": url}, error="LdContextNotAvailable")
         assert "link" not in answer.headers
-    for body in (b"<html>", {"no": "context"}, [], 5, {"@context": 5}, {"@context": {"a": 5}}, b"\xff\xfe", b"[" * 9999):
+    for body in (
+        b"<html>",
+        {"no": "context"},
+        [],
+        5,
+        {"@context": 5},
+        {"@context": {"a": 5}},
+        b"\xff\xfe",
+        b"[" * 9999,
+    ):
         url = host.put("/bad.jsonld", body, cache_control="no-store")
         await ask("POST", "/entities", 400, ld={**LAMP, "@context": url}, error="BadRequestData")
     for name in ("a", "b"):

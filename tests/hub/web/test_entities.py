@@ -40,9 +40,7 @@ async def test_create_then_retrieve(web: httpx.AsyncClient) -> None:
     assert got.status_code == 200
     assert got.json() == vehicle()
     assert got.headers["content-type"] == "application/json"
-    assert got.headers["link"] == (
-        f'<{CORE}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
-    )
+    assert got.headers["link"] == (f'<{CORE}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"')
 
 
 async def test_second_create_is_a_conflict(web: httpx.AsyncClient) -> None:
@@ -116,7 +114,9 @@ async def test_updates_keep_what_they_do_not_name(web: httpx.AsyncClient) -> Non
     assert body["brand"]["value"] == "H"
     kept = await web.post(f"{url}/attrs?options=noOverwrite", json={"brand": {"type": "Property", "value": "K"}})
     assert kept.status_code == 207
-    assert (await web.put(url, json={"type": "Vehicle", "colour": {"type": "Property", "value": "red"}})).status_code == 204
+    assert (
+        await web.put(url, json={"type": "Vehicle", "colour": {"type": "Property", "value": "red"}})
+    ).status_code == 204
     assert (await web.get(url)).json().keys() == {"id", "type", "colour"}
     assert (await web.delete(f"{url}/attrs/colour")).status_code == 204
     assert (await web.delete(f"{url}/attrs/colour")).status_code == 404
@@ -142,10 +142,17 @@ async def test_queries_page_count_and_filter(web: httpx.AsyncClient) -> None:
     assert [e["speed"]["value"] for e in fast.json()] == [20, 21, 22]
     near = await web.get(
         f"{BASE}/entities",
-        params={"type": "Vehicle", "georel": "near;maxDistance==200", "geometry": "Point", "coordinates": "[127.0,36.5]"},
+        params={
+            "type": "Vehicle",
+            "georel": "near;maxDistance==200",
+            "geometry": "Point",
+            "coordinates": "[127.0,36.5]",
+        },
     )
     assert [e["id"] for e in near.json()] == [f"urn:ngsi-ld:Vehicle:{n}" for n in range(3)]
-    geo = await web.get(f"{BASE}/entities", params={"type": "Vehicle", "limit": 2}, headers={"Accept": "application/geo+json"})
+    geo = await web.get(
+        f"{BASE}/entities", params={"type": "Vehicle", "limit": 2}, headers={"Accept": "application/geo+json"}
+    )
     assert geo.json()["type"] == "FeatureCollection"
     assert geo.json()["features"][0]["geometry"]["type"] == "Point"
     posted = await web.post(
@@ -197,7 +204,9 @@ async def test_every_write_leaves_history(web: httpx.AsyncClient) -> None:
 
 
 async def test_context_rules(web: httpx.AsyncClient) -> None:
-    entity = vehicle() | {"@context": [{"Vehicle": "https://example.org/Vehicle", "speed": "https://example.org/speed"}]}
+    entity = vehicle() | {
+        "@context": [{"Vehicle": "https://example.org/Vehicle", "speed": "https://example.org/speed"}]
+    }
     assert (await web.post(f"{BASE}/entities", json=entity)).status_code == 400
     assert (await web.post(f"{BASE}/entities", json=entity, headers=LD)).status_code == 201
     got = (await web.get(f"{BASE}/entities/urn:ngsi-ld:Vehicle:1")).json()
@@ -221,11 +230,12 @@ async def test_tenants_are_apart(web: httpx.AsyncClient) -> None:
 
 
 async def test_what_expires_is_gone_at_once(web: httpx.AsyncClient) -> None:
+    from datetime import timedelta
+
     import anyio
 
-    from sejong.kernel.clock import SystemClock
     from sejong.hub.ngsi.instants import format_instant
-    from datetime import timedelta
+    from sejong.kernel.clock import SystemClock
 
     soon = format_instant(SystemClock().now() + timedelta(milliseconds=300))
     await made(web, vehicle(expiresAt=soon))

@@ -157,7 +157,7 @@ class Collector:
         """Whether a small write succeeds: a full disk reads well."""
         try:
             async with self._hub.pool.acquire(timeout=5) as connection:
-                await self._health.beat(connection, self._hub.clock.now())
+                await self._health.beat(connection)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             return False
         return True

@@ -120,14 +120,14 @@ class Health:
             suspicion.sign, suspicion.last = sign, at
             suspicion.n += 1
 
-    async def beat(self, connection: Connection, now: datetime) -> None:
+    async def beat(self, connection: Connection) -> None:
         """Say that this process takes readings."""
-        await store.BEAT.run(connection, self._process, self._started, now)
+        await store.BEAT.run(connection, self._process, self._started)
 
-    async def flush(self, connection: Connection, now: datetime) -> None:
+    async def flush(self, connection: Connection) -> None:
         """Write down what was noticed, in one transaction; if that fails it is kept for the next time."""
         async with connection.transaction():
-            await self.beat(connection, now)
+            await self.beat(connection)
             counts = {key: list(row) for key, row in self._minutes.items()}
             if counts:
                 rows = [(minute, door, *row) for (minute, door), row in counts.items()]
@@ -192,5 +192,5 @@ async def suspects(
 async def trim(connection: Connection, now: datetime, limits: Limits) -> None:
     """Forget counts, runs and suspicions of long ago."""
     await store.TRIM_MINUTES.run(connection, now - limits.keep_minutes)
-    await store.TRIM_RUNS.run(connection, now - limits.keep_minutes)
+    await store.TRIM_RUNS.run(connection)
     await store.TRIM_SUSPECTS.run(connection, now - limits.keep_suspects)

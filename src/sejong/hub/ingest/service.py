@@ -188,6 +188,8 @@ class Ingest:
     async def save_models(self, act: Act, models: Sequence[DeviceModel]) -> list[str]:
         """Keep device models, all or none; the names of those that are new or changed. Raises BadModel."""
         saved: list[str] = []
+        if self.hub.city_context_document is not self._document:
+            self._learn_names()
         context = await self.hub.context()
         known = {row.name: mapping.read_model(row.declared) for row in await store.MODELS.all(act.connection)}
         for model in models:
@@ -223,7 +225,7 @@ class Ingest:
             await self.refresh(connection)
             await self._flush_throttled(connection)
             await self.keys.save_seen(connection)
-            await self.health.flush(connection, now)
+            await self.health.flush(connection)
             self._flushes += 1
             if self._flushes % TRIM_EVERY == 1:
                 await health.trim(connection, now, self.limits)

@@ -219,7 +219,8 @@ class Silent(msgspec.Struct, frozen=True):
 
 SILENT = Sql(
     """
-with up as (select coalesce(min(started), $1) as since from hub.ingest_run where beat > $1 - interval '1 minute')
+with up as (select coalesce(min(started), $1) as since from hub.ingest_run
+            where beat > clock_timestamp() - interval '1 minute')
 select entity, seen, usual_s, extract(epoch from $1 - greatest(seen, up.since))::float8 as silent_s
 from hub.device_seen, up
 where n >= 3 and usual_s is not null
@@ -260,13 +261,14 @@ on conflict (minute, door) do update set readings = m.readings + excluded.readin
 """
 )
 TRIM_MINUTES = Sql("delete from hub.ingest_minute where minute < $1")
+# Whether a process lives is a matter of the computer's time; city time may run at another speed.
 BEAT = Sql(
     """
-insert into hub.ingest_run(process, started, beat) values ($1, $2, $3)
-on conflict (process) do update set beat = excluded.beat
+insert into hub.ingest_run(process, started, beat) values ($1, $2, clock_timestamp())
+on conflict (process) do update set started = excluded.started, beat = excluded.beat
 """
 )
-TRIM_RUNS = Sql("delete from hub.ingest_run where beat < $1")
+TRIM_RUNS = Sql("delete from hub.ingest_run where beat < clock_timestamp() - interval '1 day'")
 
 
 class SuspectRow(msgspec.Struct, frozen=True):
