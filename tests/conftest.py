@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,20 +38,38 @@ def shared() -> Path:
     return SHARED
 
 
+def _only_here(host: Any) -> None:
+    """Refuse an address of another machine, and a name somebody would have to be asked about."""
+    name = host.decode() if isinstance(host, bytes) else host
+    if name and name != "localhost" and not name.startswith(("127.", "::1")):
+        raise AssertionError(f"a test tried to reach {name}")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_network() -> Iterator[None]:
-    """Nothing in a test may leave this machine: rule five, checked."""
-    connect = socket.socket.connect
+    """Nothing in a test may leave this machine: rule five, checked (by tests/architecture/test_network.py)."""
+    patch, look_up = pytest.MonkeyPatch(), socket.getaddrinfo
 
-    def only_here(self: socket.socket, address: Any) -> None:
-        host = address[0] if isinstance(address, tuple) else ""
-        if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"a test tried to reach {address}")
-        connect(self, address)
+    def guarded(method: str) -> Callable[..., Any]:
+        plain = getattr(socket.socket, method)
 
-    socket.socket.connect = only_here  # type: ignore[method-assign]
+        def only_here(self: socket.socket, *arguments: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                _only_here(arguments[-1][0])
+            return plain(self, *arguments)
+
+        return only_here
+
+    def known(host: Any, *arguments: Any, **named: Any) -> Any:
+        if not re.fullmatch(r"[\d.]+|.*:.*", str(host)):  # an address in figures asks nobody
+            _only_here(host)
+        return look_up(host, *arguments, **named)
+
+    for method in ("connect", "connect_ex", "sendto"):
+        patch.setattr(socket.socket, method, guarded(method))
+    patch.setattr(socket, "getaddrinfo", known)
     yield
-    socket.socket.connect = connect  # type: ignore[method-assign]
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,12 @@ def test_a_refusal_names_every_fault_and_shows_no_secret(monkeypatch: pytest.Mon
 def test_the_command_line_says_it_in_one_sentence() -> None:
     environment = os.environ | {"SEJONG_PORT": "x", "SEJONG_LANGUAGE": "en"}
     done = subprocess.run(
-        [sys.executable, "-m", "sejong", "web"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "sejong", "web"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -23,9 +23,7 @@ def test_same_seed_and_name_repeat_exactly(seed: int, name: tuple[str | int, ...
 
 
 @given(st.integers(), names, names)
-def test_streams_of_other_names_are_others(
-    seed: int, one: tuple[str | int, ...], two: tuple[str | int, ...]
-) -> None:
+def test_streams_of_other_names_are_others(seed: int, one: tuple[str | int, ...], two: tuple[str | int, ...]) -> None:
     same = [str(part) for part in one] == [str(part) for part in two]
     assert (Chance(seed).seed_of(*one) == Chance(seed).seed_of(*two)) is same
 

@@ -86,9 +86,7 @@ def test_boxes_intersect_both_ways_or_not_at_all(one: BBox, two: BBox) -> None:
     assert one.intersects(two) is (shared.west <= shared.east and shared.south <= shared.north)
 
 
-@given(
-    st.floats(min_value=-170, max_value=170), latitudes, st.floats(0, 2), st.floats(0, 2), bearings, metres
-)
+@given(st.floats(min_value=-170, max_value=170), latitudes, st.floats(0, 2), st.floats(0, 2), bearings, metres)
 def test_a_grown_box_holds_everything_within_that_many_metres(
     west: float, south: float, width: float, height: float, bearing: float, distance: float
 ) -> None:

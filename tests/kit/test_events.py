@@ -99,9 +99,13 @@ async def test_two_open_transactions_in_every_order_of_commit(record: Record) ->
     for round_ in range(4):
         first, second = record.act("a", "test.say"), record.act("b", "test.say")
         one, two = await first.__aenter__(), await second.__aenter__()
-        for act, text in ((two, f"{round_}-two"), (one, f"{round_}-one")) if round_ % 2 else (
-            (one, f"{round_}-one"),
-            (two, f"{round_}-two"),
+        for act, text in (
+            ((two, f"{round_}-two"), (one, f"{round_}-one"))
+            if round_ % 2
+            else (
+                (one, f"{round_}-one"),
+                (two, f"{round_}-two"),
+            )
         ):
             act.emit(Happened("test.Said", text))
             await act.flush()

@@ -250,7 +250,10 @@ async def test_a_city_survives_the_death_and_return_of_its_database(tmp_path: Pa
                 await asyncio.sleep(0.01)
             assert (await web.get("/health/live")).status_code == 200
             assert (await web.get("/health/ready")).status_code == 503
-            for answer in (await web.get(place), await web.post("/ngsi-ld/v1/entities", json=entity | {"id": "urn:x:2"})):
+            for answer in (
+                await web.get(place),
+                await web.post("/ngsi-ld/v1/entities", json=entity | {"id": "urn:x:2"}),
+            ):
                 assert answer.status_code == 503, answer.text
                 assert answer.headers["retry-after"]
             cluster.start()

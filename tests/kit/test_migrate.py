@@ -93,7 +93,9 @@ async def test_the_same_name_in_two_services_is_two_steps(blank: asyncpg.Connect
 
 
 async def test_a_failing_step_leaves_nothing_of_itself(blank: asyncpg.Connection) -> None:
-    broken = Migration("bikes", "0002_broken.sql", "create table bikes.half(a int); select 1 / 0; create table bikes.b()")
+    broken = Migration(
+        "bikes", "0002_broken.sql", "create table bikes.half(a int); select 1 / 0; create table bikes.b()"
+    )
     with pytest.raises(MigrationFailed) as caught:
         await migrate(blank, [ONE, broken, LAST])
     assert "bikes/0002_broken.sql" in str(caught.value)
@@ -112,7 +114,9 @@ async def test_after_a_failure_the_next_process_need_not_wait(blank: asyncpg.Con
 
 
 async def test_two_at_a_time_one_works_the_other_waits(blank: asyncpg.Connection, another: More) -> None:
-    slow = Migration("bikes", "0001_slow.sql", "create schema bikes; select pg_sleep(0.2); create table bikes.slow(a int)")
+    slow = Migration(
+        "bikes", "0001_slow.sql", "create schema bikes; select pg_sleep(0.2); create table bikes.slow(a int)"
+    )
     others = [await another() for _ in range(3)]
     ran = await asyncio.gather(*(migrate(connection, [slow, TWO]) for connection in (blank, *others)))
     assert sorted(map(len, ran)) == [0, 0, 0, 2]
@@ -120,11 +124,15 @@ async def test_two_at_a_time_one_works_the_other_waits(blank: asyncpg.Connection
 
 
 async def test_a_process_that_dies_inside_a_step_leaves_nothing(blank: asyncpg.Connection, another: More) -> None:
-    slow = Migration("bikes", "0001_slow.sql", "create schema bikes; create table bikes.slow(a int); select pg_sleep(60)")
+    slow = Migration(
+        "bikes", "0001_slow.sql", "create schema bikes; create table bikes.slow(a int); select pg_sleep(60)"
+    )
     dying = await another()
     pid = dying.get_server_pid()
     task = asyncio.create_task(migrate(dying, [slow]))
-    while not await blank.fetchval("select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid = $1", pid):  # noqa: ASYNC110
+    while not await blank.fetchval(
+        "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid = $1", pid
+    ):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await blank.execute("select pg_terminate_backend($1, 5000)", pid)
     with pytest.raises((MigrationFailed, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
@@ -195,7 +203,9 @@ def test_no_two_steps_of_a_service_have_one_number() -> None:
 
 def test_each_service_makes_tables_in_its_own_schema_only() -> None:
     """Rule two: services never meet through each other's tables."""
-    made = re.compile(r"create\s+(?:unique\s+)?(?:table|sequence|function|view|type)\s+(?:if not exists\s+)?([\w.]+)", re.I)
+    made = re.compile(
+        r"create\s+(?:unique\s+)?(?:table|sequence|function|view|type)\s+(?:if not exists\s+)?([\w.]+)", re.I
+    )
     for step in STEPS:
         if step.service != "procrastinate":
             schemas = {name.partition(".")[0] for name in made.findall(step.sql)}

@@ -63,7 +63,11 @@ async def test_the_database_knows_hangul(pool: Pool) -> None:
     """Under locale C trigrams find no Korean, and upper case stops at ASCII."""
     assert await pool.fetchval("select similarity('나성동주차장', '나성동 주차장')") > 0.4
     assert await pool.fetchval("select '세' ~ '[[:alpha:]]'")
-    assert await pool.fetchval("select array_agg(w order by w) from unnest(array['하','가','나']) w") == ["가", "나", "하"]
+    assert await pool.fetchval("select array_agg(w order by w) from unnest(array['하','가','나']) w") == [
+        "가",
+        "나",
+        "하",
+    ]
 
 
 VALUES: list[Any] = [
@@ -74,7 +78,7 @@ VALUES: list[Any] = [
     1.5,
     1e-9,
     "",
-    "세종 🚲 \" \\ \n \u2028",
+    '세종 🚲 " \\ \n \u2028',
     [],
     {},
     [None, [1, {"a": [2.5]}]],

@@ -218,6 +218,6 @@ async def weight(browser: httpx.AsyncClient, pages: Pages, path: str) -> int:
     html = brotli.decompress(body).decode()
     files = set(re.findall(r"/static/[0-9a-f]+/([\w./-]+)", html))
     if "portal/map.js" in files:
-        files |= {"portal/fleet.js", "portal/live.js", "portal/frames.js", "portal/basemap.js"}
+        files |= {"portal/names.js", "portal/fleet.js", "portal/live.js", "portal/frames.js", "portal/basemap.js"}
         files |= {"vendor/maplibre/maplibre-gl-worker.mjs"}
     return len(body) + sum(pages.assets.sizes(*files).values())

@@ -37,6 +37,8 @@ class Evolution(msgspec.Struct, frozen=True):
 
     entity: Doc
     rows: list[Row]
+    attributes: list[str] = []
+    """Attributes (IRIs) that have instances which may not all have been read."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,19 +118,35 @@ class Histories:
             return []
         heads = {row.no: row.doc for row in await NUMBERED.all(connection, numbers)}
         rows = await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
+        more = await self._more(connection, numbers, span) if len(rows) > most and span.last_n is None else []
         if len(rows) > MOST_ROWS:
             raise TooManyResults(f"more than {MOST_ROWS} instances; ask for a shorter time or fewer entities")
         if any(row.ano not in self._terms.text or row.ds not in self._terms.text for row in rows):
             await self._terms.refresh(connection)
         if any(row.shape is not None and row.shape not in self._shapes.text for row in rows):
             await self._shapes.refresh(connection)
-        rows.sort(key=lambda row: (row.t, row.no))
+        rows.sort(key=lambda row: (_aware(row.t), row.no))
         found = {no: Evolution(msgspec.json.decode(heads[no]), []) for no in numbers if no in heads}
         texts = self._terms.text
         for row in rows:
             dataset = texts[row.ds] if row.ds else None
             found[row.eno].rows.append(row_of(row, texts[row.ano], dataset, self._shape(row.shape)))
+        for number, attribute in more:
+            found[number].attributes.append(texts[attribute])
         return list(found.values())
+
+    async def _more(self, connection: Connection, numbers: list[int], span: Span) -> list[tuple[int, int]]:
+        """Which attributes these entities have in the span (numbers of both), where not all was read."""
+        interval = span.interval
+        start, end = (None, None) if interval is None else (interval.start, interval.end)
+        asked = (numbers, self._numbers_of(span.attributes), start, end)
+        if interval is not None and interval.timeproperty != "observedAt":
+            rows = await connection.fetch(history.WRITTEN_ATTRIBUTES.text, *asked, _deletions(interval))
+        else:
+            rows = await connection.fetch(history.ATTRIBUTES.text, *asked, None if interval is None else True)
+        if any(row["ano"] not in self._terms.text for row in rows):
+            await self._terms.refresh(connection)
+        return [(row["eno"], row["ano"]) for row in rows]
 
     async def _rows(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Instance]:
         interval, anos = span.interval, self._numbers_of(span.attributes)
@@ -154,6 +172,11 @@ def _deletions(interval: TemporalFilter) -> bool | None:
     return {"deletedAt": True, "createdAt": False, "modifiedAt": None}.get(interval.timeproperty)
 
 
+def _aware(moment: datetime) -> datetime:
+    """The first and the last moment of the calendar arrive without a time zone (PostgreSQL's infinities)."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def row_of(instance: Instance, attribute: str, dataset: str | None, shape: Doc | None) -> Row:
     """The recorded instance as the temporal representation needs it."""
     body = shapes.join(instance.num, shape, instance.val)
@@ -174,5 +197,6 @@ def as_written(moment: datetime) -> str:
     >>> as_written(datetime(2026, 11, 22, 10, tzinfo=UTC))
     '2026-11-22T10:00:00Z'
     """
+    moment = _aware(moment)
     digits = "seconds" if not moment.microsecond else "microseconds" if moment.microsecond % 1000 else "milliseconds"
     return moment.astimezone(UTC).isoformat(timespec=digits).removesuffix("+00:00") + "Z"

@@ -21,9 +21,6 @@ LONGEST_WORDS = 600
 LONGEST_SCALAR = 200
 """Characters of a text that is compared inside the database. Chosen."""
 
-EXPIRES = b'"expiresAt"'
-"""Found in a stored document only if something in it may expire."""
-
 SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt", "deletedAt"})
 _encode = msgspec.json.encode
 

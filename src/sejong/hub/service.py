@@ -12,7 +12,6 @@ import structlog
 
 from sejong.hub.contexts import ContextStore
 from sejong.hub.history import Histories
-from sejong.hub.indexing import EXPIRES
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
 from sejong.hub.ngsi.context import Context
@@ -194,7 +193,7 @@ class Hub:
     def living(self, doc: bytes, now: str | None = None) -> Doc | None:
         """A stored document without what has expired; None when all of it has."""
         entity = msgspec.json.decode(doc)
-        return live(entity, now or self.now()) if EXPIRES in doc else entity
+        return live(entity, now or self.now()) if store.EXPIRES in doc else entity
 
     def shape(self, number: int | None) -> Doc | None:
         """The instance shape of this number (see `shapes`)."""

@@ -20,13 +20,13 @@ import msgspec
 import structlog
 
 from sejong.hub import shapes
-from sejong.hub.indexing import EXPIRES, entity_row, terms_of
+from sejong.hub.indexing import entity_row, terms_of
 from sejong.hub.ngsi.change import delete_entity, live
 from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.store import entities as store
 from sejong.hub.store import history
-from sejong.hub.store.entities import EntityRow, Stored
+from sejong.hub.store.entities import EXPIRES, EntityRow, Stored
 from sejong.hub.store.terms import Dictionary
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError

@@ -37,6 +37,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """The number on the page and in the chart; none when it is not a number."""
     observed_at: datetime | None
     simulated: bool
+    synthetic: bool
+    """The value was made by a declared rule, even though the thing itself is real."""
     dataset: str
 
 
@@ -168,6 +170,7 @@ def value_of(name: str, instance: dict[str, Any], _: Translate) -> Value:
         shown=None if number is None else scaled(name, number),
         observed_at=moment(instance.get("observedAt")),
         simulated=flagged(instance.get("simulated")),
+        synthetic=flagged(instance.get("synthetic")),
         dataset=str(instance.get("datasetId") or ""),
     )
 

@@ -189,9 +189,12 @@ class Visitor:
         }
 
     def name_of(self, thing: Any) -> str:
-        """A card's or device's name in the visitor's language, else its other name, else its id."""
+        """A card's or device's name in the visitor's language, else its other name, else its id.
+
+        Registers write `_` where people write a space.
+        """
         names = (thing.name_ko, thing.name_en) if self.lang == "ko" else (thing.name_en, thing.name_ko)
-        return names[0] or names[1] or thing.id
+        return (names[0] or names[1] or thing.id).replace("_", " ")
 
 
 def thing_path(entity_id: str) -> str:

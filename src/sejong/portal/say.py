@@ -55,6 +55,9 @@ def value_text(name: str, value: Any, _: Translate) -> str:
     """A value as a person reads it, without its unit."""
     if value is None:
         return NOTHING
+    word = VALUES.get(f"{name}={value}") or (VALUES.get(value) if isinstance(value, str) else None)
+    if word:
+        return _(word)
     if isinstance(value, bool):
         return _("예") if value else _("아니요")
     if isinstance(value, (int, float)):
@@ -63,7 +66,7 @@ def value_text(name: str, value: Any, _: Translate) -> str:
         measure = MEASURES.get(name, _UNLABELLED)
         return plain_number(scaled(name, value), measure.decimals)
     if isinstance(value, str):
-        return _(VALUES[value]) if value in VALUES else value
+        return value
     if isinstance(value, list):
         return ", ".join(value_text(name, item, _) for item in value)
     if isinstance(value, dict):

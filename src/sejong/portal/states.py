@@ -48,6 +48,8 @@ def graded(value: float | None, ends: tuple[float, ...]) -> int:
 def bike(facts: Facts) -> int:
     """Whether somebody who walks there finds a bike."""
     free = number(facts, "availableBikeNumber")
+    if facts.get("status") == "outOfService":
+        return OFF
     if free is None:
         return UNKNOWN
     return BAD if free < 1 else FAIR if free <= FEW_BIKES else GOOD

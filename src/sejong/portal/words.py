@@ -42,7 +42,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("WeatherObserved", N_("날씨 관측소"), "pentagon", "air", ("temperature", "relativeHumidity")),
     Kind("NoiseLevelObserved", N_("소음 측정소"), "triangle", "air", ("LAeq",)),
     Kind("WaterQualityObserved", N_("수질 측정소"), "drop", "water", ("pH", "turbidity")),
-    Kind("WaterConsumptionObserved", N_("수도 계량기"), "drop", "water", ("waterConsumption",)),
+    Kind("WaterConsumptionObserved", N_("수도 계량기"), "drop", "water", ("flow", "waterConsumption")),
     Kind("ACMeasurement", N_("전력 계량기"), "star", "energy", ("totalActivePower",)),
     Kind("Streetlight", N_("가로등"), "diamond", "light", ("powerState",), size=11),
     Kind("TransportStation", N_("정류장"), "bar", "stop", (), size=12),
@@ -226,6 +226,15 @@ MEASURES: dict[str, Measure] = {
     "nextStop": Measure(N_("다음 정류장")),
     "refDevice": Measure(N_("장치")),
     "containedInPlace": Measure(N_("속한 곳")),
+    "capacity": Measure(N_("정원"), "", 0),
+    "geofenceRadius": Measure(N_("반납 반경"), "MTR", 0),
+    "fromNode": Measure(N_("시작 노드")),
+    "toNode": Measure(N_("끝 노드")),
+    "circuit": Measure(N_("전기 회로")),
+    "phaseType": Measure(N_("전기 방식")),
+    "shortRouteCode": Measure(N_("노선 이름")),
+    "transportationType": Measure(N_("교통수단 종류")),
+    "areaCode": Measure(N_("행정 코드")),
     "routeSegments": Measure(N_("노선 구간")),
 }
 
@@ -251,8 +260,26 @@ VALUES: dict[str, str] = {
     "bus": N_("버스"),
     "bus_stop": N_("버스 정류장"),
     "LED": N_("LED"),
+    "SON": N_("나트륨등"),
+    "threePhase": N_("3상"),
+    "onRoute": N_("운행 중"),
+    "parked": N_("차고 대기"),
+    "motorway": N_("고속도로"),
+    "trunk": N_("자동차전용도로"),
+    "primary": N_("간선도로"),
+    "secondary": N_("보조간선도로"),
+    "tertiary": N_("집산도로"),
+    "residential": N_("생활도로"),
+    "public": N_("공영"),
+    "terminal": N_("터미널"),
+    "attraction": N_("관광명소"),
+    "legalDong": N_("법정동"),
+    "adminDong2021": N_("행정동 (2021년)"),
+    "educationLevel=middle": N_("중학교"),
+    "educationLevel=high": N_("고등학교"),
+    "transportationType=3": N_("버스"),
 }
-"""What a value of an enumeration is called; others are shown as they are."""
+"""What a value (or `attribute=value`) of an enumeration is called; others are shown as they are."""
 
 LIFE_SIGNS = frozenset({"simulated", "synthetic", "source", "dataProvider", "reconstructed", "name", "alternateName"})
 """Attributes about the record itself; the entity page shows them apart from what is measured."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.hub.ingest.conftest import DOCUMENT
-from tests.hub.ingest.helpers import history, said
+from tests.hub.ingest.helpers import history, letters, said
 from tests.hub.ingest.publisher import Device
 from tests.hub.ingest.test_mqtt import free_port
 
@@ -152,6 +152,7 @@ async def test_database_that_restarts_costs_no_reading(tmp_path: Path) -> None:
             await asyncio.wait_for(feeding, 30)
             await asyncio.wait_for(ingest.collector.drained(), 30)
             assert sorted(settled) == list(range(1500))
+        assert await letters(pool) == []
         values = [value for _, _, value in await history(pool)]
         assert sorted(values) == list(range(1500 * PER_MESSAGE))
         await hub.close()

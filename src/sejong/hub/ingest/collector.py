@@ -37,6 +37,9 @@ ENOUGH = 500
 LARGEST = 4000
 """Readings in one write at most. Chosen: about a third of a second of work, well within the broker's patience."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
+SPOILT_AFTER, RETRY_SPOILT_S = 3, 0.1
+"""A write that fails so often with the same words, while other writes succeed, fails because of what is in it. Chosen:
+a database that restarts does not say the same three times and take our probe each time."""
 LETTERS_AT_ONCE = 500
 _FATE = ("new", "duplicate", "late")
 
@@ -124,29 +127,33 @@ class Collector:
                 await asyncio.sleep(LINGER_S)
             await self._write(lane.take())
 
-    async def _write(self, groups: list[tuple[str, list[Reading]]], *, tried: bool = False) -> None:
+    async def _write(self, groups: list[tuple[str, list[Reading]]]) -> None:
         """Write groups of readings, trying until the database has them; what it will never take is set aside."""
-        attempt = 0
+        attempt = same = 0
+        last = ""
         while groups:
             try:
                 results = await self._hub.writer.write_all(
                     CITY_TENANT, [(entity, apply_readings(readings)) for entity, readings in groups]
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, no reading may be lost and no lane may end
+                why = _why(error)
                 if not await self._database_works():
                     self._lost(error)
                     await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-                    attempt += 1
-                elif not tried:
-                    tried = True  # whatever it was may have passed
+                    attempt, same = attempt + 1, 0
+                    continue
+                same, last = (same + 1 if why == last else 1), why
+                if same < SPOILT_AFTER:
+                    await asyncio.sleep(RETRY_SPOILT_S)
                 elif len(groups) == 1:
-                    self._refuse(groups[0][1], CannotStore(why=_why(error)))
+                    self._refuse(groups[0][1], CannotStore(why=why))
                     return
                 else:
                     # Something in here spoils the commit: halve until it is found, so that it spoils only itself.
                     middle = len(groups) // 2
-                    await self._write(groups[:middle], tried=True)
-                    await self._write(groups[middle:], tried=True)
+                    await self._write(groups[:middle])
+                    await self._write(groups[middle:])
                     return
             else:
                 self._back()
@@ -158,7 +165,8 @@ class Collector:
         try:
             async with self._hub.pool.acquire(timeout=5) as connection:
                 await self._health.beat(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except Exception as error:  # noqa: BLE001 - asyncpg says a dying connection in many ways; any of them means no
+            print('PROBE', type(error).__mro__, error)
             return False
         return True
 

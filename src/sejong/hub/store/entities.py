@@ -10,6 +10,9 @@ import msgspec
 
 from sejong.kit.postgres import Connection, Sql
 
+EXPIRES = b'"expiresAt"'
+"""Found in a stored document only if something in it may expire."""
+
 
 class Stored(msgspec.Struct, frozen=True):
     """An entity as it lies in the record: its number and its document (expanded JSON)."""

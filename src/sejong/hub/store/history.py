@@ -83,6 +83,16 @@ order by h.modified fetch first $5 rows with ties
 """,
     Instance,
 )
+ATTRIBUTES = Sql("""
+select distinct h.eno, h.ano from hub.hist h
+where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($5::boolean is null or (h.observed and h.op < 3))
+  and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
+""")
+WRITTEN_ATTRIBUTES = Sql("""
+select distinct h.eno, h.ano from hub.hist h
+where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($5::boolean is null or (h.op = 3) = $5)
+  and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
+""")
 NEWEST = Sql(
     f"""
 select x.* from unnest($1::int[]) as e(eno)

@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 
-from sejong.hub.indexing import EXPIRES
 from sejong.hub.ngsi.change import live
 from sejong.hub.ngsi.errors import TooComplexQuery
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.selection import Selection, link_targets
-from sejong.hub.store.entities import FETCH, NUMBERED
+from sejong.hub.store.entities import EXPIRES, FETCH, NUMBERED
 from sejong.kit.postgres import Connection, Sql
 
 Doc = dict[str, Any]

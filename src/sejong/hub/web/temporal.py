@@ -14,7 +14,13 @@ from starlette.responses import Response
 from sejong.hub.history import MOST_ROWS, Evolution, Span
 from sejong.hub.ngsi.aggregation import Aggregation, parse_aggregation
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
-from sejong.hub.ngsi.instants import TemporalFilter, parse_temporal, parse_timeproperty
+from sejong.hub.ngsi.instants import (
+    TemporalFilter,
+    format_instant_brief,
+    parse_instant,
+    parse_temporal,
+    parse_timeproperty,
+)
 from sejong.hub.ngsi.members import SCOPE
 from sejong.hub.ngsi.order import Ordering
 from sejong.hub.ngsi.temporal import Page, Row, chosen, cut, present_temporal, time_of
@@ -155,7 +161,7 @@ def _answer(
             temporal=asked.interval,
             timeproperty=asked.timeproperty,
             aggregation=asked.aggregation,
-            attributes=dict.fromkeys(row.attribute for row in whole),
+            attributes=dict.fromkeys([*(row.attribute for row in whole), *sorted(evolution.attributes)]),
             sys_attrs="sysAttrs" in request.options,
             keep=shown.projection.keep,
             drop=shown.projection.drop,
@@ -166,10 +172,11 @@ def _answer(
         if single or whole
     ]
     response = answer(request, bodies[0] if single else bodies, links=links or (), **(headers or {}))
-    if page.start is not None:
+    if page.start is not None and page.end is not None:
+        start, end = (format_instant_brief(parse_instant(moment)) for moment in (page.start, page.end))
         size = "*" if asked.last_n is None else str(asked.last_n)
         response.status_code = 206
-        response.headers["Content-Range"] = f"date-time {page.start}-{page.end}/{size}"
+        response.headers["Content-Range"] = f"date-time {start}-{end}/{size}"
     return response
 
 

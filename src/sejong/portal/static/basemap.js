@@ -18,8 +18,6 @@ const byRank = (...stops) => wide(...stops.map((stop, i) => (i % 2 ? ["*", rank,
 /** The MapLibre style in a language. Roads take the flow colour of their feature state `s`. */
 export function groundStyle(language) {
   const name = language === "en" ? ["coalesce", ["get", "name_en"], ["get", "name"]] : ["get", "name"];
-  const text = (size) => ({ "text-field": name, "text-font": ["Pretendard GOV"], "text-size": size, "text-max-width": 8, "text-padding": 6 });
-  const ink = (colour) => ({ "text-color": token(colour), "text-halo-color": token("--map-halo"), "text-halo-width": 1.6 });
   const tiles = { source: "ground" };
   const flow = ["match", ["feature-state", "s"], 1, token("--flow-good"), 2, token("--flow-fair"), 3, token("--flow-bad"), "#0000"];
   return {
@@ -33,8 +31,7 @@ export function groundStyle(language) {
       { id: "road-edge", ...tiles, "source-layer": "road", type: "line", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": token("--map-road-edge"), "line-width": byRank(9, 2.4, 13, 6, 18, 34) } },
       { id: "road", ...tiles, "source-layer": "road", type: "line", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": token("--map-road"), "line-width": byRank(9, 1.2, 13, 4, 18, 29) } },
       { id: "flow", ...tiles, "source-layer": "road", type: "line", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": flow, "line-width": wide(9, ["match", ["feature-state", "s"], 3, 2.4, 2, 1.8, 1], 14, ["match", ["feature-state", "s"], 3, 5, 2, 3.4, 2], 18, ["match", ["feature-state", "s"], 3, 11, 2, 8, 5]), "line-offset": wide(11, 0, 14, 1.6, 18, 7) } },
-      { id: "spot", ...tiles, "source-layer": "place", type: "symbol", minzoom: 13.5, filter: ["!=", ["get", "kind"], "dong"], layout: { ...text(12), "symbol-sort-key": ["get", "sort"] }, paint: ink("--map-label-soft") },
-      { id: "dong", ...tiles, "source-layer": "place", type: "symbol", maxzoom: 16, filter: ["==", ["get", "kind"], "dong"], layout: { ...text(wide(9, 11, 14, 15)), "symbol-sort-key": ["get", "sort"] }, paint: ink("--map-label") },
+      { id: "spot", ...tiles, "source-layer": "place", type: "symbol", minzoom: 13.5, filter: ["!=", ["get", "kind"], "dong"], layout: { "text-field": name, "text-font": ["Pretendard GOV"], "text-size": 12, "text-max-width": 8, "text-padding": 6, "symbol-sort-key": ["get", "sort"] }, paint: { "text-color": token("--map-label-soft"), "text-halo-color": token("--map-halo"), "text-halo-width": 1.6 } },
     ],
   };
 }

@@ -272,7 +272,7 @@ export class Fleet {
     }
     gl.uniformMatrix4fv(places.matrix, false, this.matrix(this.world));
     gl.uniform1f(places.t, this.still() ? 1 : Math.min(1, (performance.now() - this.began) / GLIDE_MS));
-    gl.uniform1f(places.scale, Math.min(1.3, Math.max(0.45, (map.getZoom() - 8) / 6)));
+    gl.uniform1f(places.scale, Math.min(1.3, Math.max(0.45, (map.getZoom() - 8.5) / 6)));
     gl.uniform1f(places.ratio, ratio);
     gl.uniform2fv(places.kinds, this.kinds);
     gl.uniform3fv(places.colours, this.palette);

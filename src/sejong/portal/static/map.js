@@ -4,6 +4,7 @@ import { groundStyle, rgb, token } from "./basemap.js";
 import { Fleet, STATES } from "./fleet.js";
 import { LiveLine } from "./live.js";
 import { mercator } from "./frames.js";
+import { DistrictNames } from "./names.js";
 import { stillness } from "./page.js";
 
 const SHAPES = ["circle", "arrow", "line", "square", "hexagon", "pentagon", "triangle", "drop", "star", "diamond", "bar", "dot"];
@@ -48,6 +49,7 @@ async function open(box) {
   map.touchZoomRotate.disableRotation();
   map.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
   const fleet = new Fleet({ stage: map.getCanvasContainer(), still: stillness });
+  new DistrictNames({ map, stage: map.getCanvasContainer(), language: box.dataset.lang });
   const island = { box, map, fleet, words, flows: new Map(), after: [] };
   map.on("style.load", () => dress(island));
   document.addEventListener("sejong:look", () => map.setStyle(groundStyle(box.dataset.lang), { diff: false }));
