@@ -258,7 +258,7 @@ async def test_when_the_first_fails_the_next_with_the_key_does_it(record: Record
 
 async def waiting(record: Record) -> None:
     """Return once another connection waits for this one's lock."""
-    while not await record.pool.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110
+    while not await record.pool.fetchval("select count(*) from pg_locks where not granted"):
         await asyncio.sleep(0.005)
 
 

@@ -157,7 +157,7 @@ async def test_a_worker_that_lost_its_ear_says_so_by_ending(bigger: City, monkey
     monkeypatch.setattr(work, "LOOK_ANYWAY", 0.1)
     working = asyncio.create_task(work._events(bigger, asyncio.Event()))
     ear = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sejong work: events'"
-    while not await bigger.pool.fetchval(ear):  # noqa: ASYNC110
+    while not await bigger.pool.fetchval(ear):
         await asyncio.sleep(0.02)
     _, waiting = await asyncio.wait({working}, timeout=10)
     assert not waiting
@@ -165,7 +165,7 @@ async def test_a_worker_that_lost_its_ear_says_so_by_ending(bigger: City, monkey
 
 
 async def _until(city: City, expected: list[tuple[str, bool]]) -> None:
-    while await notes(city) != expected:  # noqa: ASYNC110
+    while await notes(city) != expected:
         await asyncio.sleep(0.02)
 
 

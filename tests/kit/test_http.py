@@ -246,7 +246,7 @@ async def test_a_city_survives_the_death_and_return_of_its_database(tmp_path: Pa
             assert (await web.post("/ngsi-ld/v1/entities", json=entity)).status_code == 201
             assert cluster.pid
             os.kill(cluster.pid, signal.SIGQUIT)
-            while cluster.is_running:  # noqa: ASYNC110
+            while cluster.is_running:
                 await asyncio.sleep(0.01)
             assert (await web.get("/health/live")).status_code == 200
             assert (await web.get("/health/ready")).status_code == 503

@@ -132,7 +132,7 @@ async def test_a_process_that_dies_inside_a_step_leaves_nothing(blank: asyncpg.C
     task = asyncio.create_task(migrate(dying, [slow]))
     while not await blank.fetchval(
         "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid = $1", pid
-    ):  # noqa: ASYNC110
+    ):
         await asyncio.sleep(0.01)
     await blank.execute("select pg_terminate_backend($1, 5000)", pid)
     with pytest.raises((MigrationFailed, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):

@@ -67,12 +67,26 @@ async def test_history_downloads_exactly_what_the_chart_shows(browser: httpx.Asy
     assert len(body["values"]) == 13
 
 
-async def test_a_thing_without_numbers_offers_no_chart(browser: httpx.AsyncClient) -> None:
-    words = Reader((await browser.get("/e/urn:ngsi-ld:TransportStation:demo:S1")).text).words
-    assert "숫자로 측정되는 값이 없어 그래프가 없습니다." in words
+async def test_a_thing_nobody_measures_offers_no_values_and_no_chart(browser: httpx.AsyncClient) -> None:
+    stop = "/e/urn:ngsi-ld:TransportStation:demo:S1"
+    words = Reader((await browser.get(stop)).text).words
+    assert "지금 값" not in words
+    assert "지난 값" not in words
+    assert (await browser.get(f"{stop}/history.csv")).status_code == 400
+
+
+async def test_a_device_that_has_not_spoken_yet_says_so(browser: httpx.AsyncClient, demo: DemoCity) -> None:
+    demo.add({"id": "urn:ngsi-ld:WeatherObserved:demo:new", "type": "WeatherObserved"})
+    words = Reader((await browser.get("/e/urn:ngsi-ld:WeatherObserved:demo:new")).text).words
     assert "아직 들어온 측정값이 없습니다" in words
-    nothing = await browser.get("/e/urn:ngsi-ld:TransportStation:demo:S1/history.csv")
-    assert nothing.status_code == 400
+    assert "숫자로 측정되는 값이 없어 그래프가 없습니다." in words
+
+
+async def test_a_made_up_value_of_a_real_thing_is_marked(browser: httpx.AsyncClient, demo: DemoCity) -> None:
+    lot = demo.entities["urn:ngsi-ld:OffStreetParking:demo:P2"]
+    assert "가상 값" not in (await browser.get("/e/urn:ngsi-ld:OffStreetParking:demo:P2")).text
+    lot["totalSpotNumber"]["synthetic"] = {"type": "Property", "value": True}
+    assert "가상 값" in (await browser.get("/e/urn:ngsi-ld:OffStreetParking:demo:P2")).text
 
 
 async def test_ids_with_slashes_and_spaces_have_pages(browser: httpx.AsyncClient, demo: DemoCity) -> None:

@@ -51,7 +51,7 @@ class Reader:
     async def _fetch(self, tenant: int, wanted: dict[str, asyncio.Future[Stored | None]]) -> None:
         try:
             async with self._pool.acquire(timeout=10) as connection:
-                found = {row.id: row for row in await FETCH.all(connection, tenant, list(wanted))}
+                found = {row.id: row for row in await FETCH.all(connection, tenant, list(wanted)) if not row.deleted}
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
             for future in wanted.values():
                 if not future.done():

@@ -136,7 +136,8 @@ class Hub:
         async with self.pool.acquire(timeout=10) as connection:
             rows = await store.FETCH.all(connection, tenant, list(ids))
         now = self.now()
-        return {row.id: entity for row in rows if (entity := self.living(row.doc, now)) is not None}
+        living = ((row.id, self.living(row.doc, now)) for row in rows if not row.deleted)
+        return {one: entity for one, entity in living if entity is not None}
 
     async def query(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from starlette.routing import BaseRoute
 
@@ -20,7 +21,7 @@ def routes(city: City) -> Sequence[BaseRoute]:
     """Every address of the portal; mounted last, because it answers what nobody else does."""
     pages = Pages(
         templates=template_folders({service.name: service.folder() for service in city.services}),
-        assets=Assets(portal_folders(files("sejong.portal"))),
+        assets=Assets({**static_folders(city), **portal_folders(files("sejong.portal"))}),
         translator=city.translator,
         clock=city.clock,
         city=city.part(CityPack).city,
@@ -30,6 +31,12 @@ def routes(city: City) -> Sequence[BaseRoute]:
     return portal_routes(
         Face(pages=pages, view=WholeView(city.part(RecordView), city.part(DeviceView)), tiles=base_map(city))
     )
+
+
+def static_folders(city: City) -> dict[str, Traversable]:
+    """The `static/` of every service that has one, by the service's name."""
+    folders = {service.name: service.folder() / "static" for service in city.services}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
 def base_map(city: City) -> TileReader | None:

@@ -125,7 +125,10 @@ class Collector:
             await lane.wake.wait()
             if lane.size < ENOUGH and not lane.urgent:
                 await asyncio.sleep(LINGER_S)
-            await self._write(lane.take())
+            try:
+                await self._write(lane.take())
+            except Exception as error:  # a fault of ours; these messages stay unacknowledged, the lane must go on
+                log.error("ingest_broken", exc_info=error)
 
     async def _write(self, groups: list[tuple[str, list[Reading]]]) -> None:
         """Write groups of readings, trying until the database has them; what it will never take is set aside."""
@@ -165,8 +168,7 @@ class Collector:
         try:
             async with self._hub.pool.acquire(timeout=5) as connection:
                 await self._health.beat(connection)
-        except Exception as error:  # noqa: BLE001 - asyncpg says a dying connection in many ways; any of them means no
-            print('PROBE', type(error).__mro__, error)
+        except Exception:  # noqa: BLE001 - asyncpg tells of a torn connection in many ways, InternalClientError among them
             return False
         return True
 
@@ -255,7 +257,7 @@ class Collector:
                 continue
             try:
                 await self._write_letters([letter for _, letter in batch])
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - as in _database_works
                 self._lost(error)
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -79,7 +78,7 @@ class Ingest:
             with suppress(asyncio.CancelledError):
                 await flusher
             await self.collector.stop()
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(Exception):  # what could not be noted is lost with the process; readings are not
                 await asyncio.wait_for(self.flush(), 2)
 
     # -- messages ------------------------------------------------------------------------------------------------
@@ -213,7 +212,7 @@ class Ingest:
             try:
                 await self.flush()
                 away = False
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - asyncpg tells of a torn connection in many ways
                 if not away:
                     log.warning("ingest_notes_wait", why=str(error) or type(error).__name__)
                 away = True

@@ -49,10 +49,11 @@ where tenant = $1 and id = any($2) order by id for no key update
 """,
     Stored,
 )
+# Not "and deleted is null": on a table without statistics the planner would then read a whole tenant by its types.
 FETCH = Sql(
     """
-select no, id, doc, false as deleted from hub.entity
-where tenant = $1 and id = any($2) and deleted is null
+select no, id, doc, deleted is not null as deleted from hub.entity
+where tenant = $1 and id = any($2)
 """,
     Stored,
 )

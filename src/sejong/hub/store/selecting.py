@@ -174,7 +174,7 @@ class Search:
             if missing:
                 self._known.update(dict.fromkeys(missing))
                 for row in await FETCH.all(connection, self.values[0], missing):
-                    self._known[row.id] = self._living(row.doc)
+                    self._known[row.id] = None if row.deleted else self._living(row.doc)
             entities = [entity for one in wanted if (entity := self._known[one]) is not None]
 
     def _living(self, doc: bytes) -> Doc | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,4 +31,6 @@ def routes(city: City) -> list[BaseRoute]:
         )
 
     doors = ingest_routes(city.part(Ingest))
-    return [Route(CITY_CONTEXT_PATH, city_context), *doors, Mount(ROOT, app=NgsiRouter(hub))]
+    standard = Mount(ROOT, app=NgsiRouter(hub))
+    standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
+    return [Route(CITY_CONTEXT_PATH, city_context), *doors, standard]

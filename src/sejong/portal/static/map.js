@@ -33,7 +33,7 @@ async function open(box) {
     style: groundStyle(box.dataset.lang),
     center: box.dataset.centre.split(",").map(Number),
     zoom: Number(box.dataset.zoom),
-    minZoom: 8,
+    minZoom: 9,
     maxZoom: 19,
     maxBounds: [[2 * west - east, 2 * south - north], [2 * east - west, 2 * north - south]],
     attributionControl: false,
@@ -153,7 +153,7 @@ function showPlace(island, library) {
   });
   const all = new library.LngLatBounds();
   geometry.coordinates.flat(Infinity).forEach((n, i, flat) => i % 2 || all.extend([n, flat[i + 1]]));
-  map.fitBounds(all, { padding: 32, maxZoom: 16, animate: false });
+  map.fitBounds(all, { padding: 24, maxZoom: 16, animate: false });
 }
 
 /** Draws fixed points through the same layer as the live ones. */
