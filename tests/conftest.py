@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 
 from sejong.app import WebCity, migrate_city, open_city
@@ -20,6 +21,11 @@ from sejong.kit.city import City
 from sejong.kit.embedded_postgres import Cluster
 from sejong.kit.postgres import Pool, open_pool
 from sejong.settings import Settings
+
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("house")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

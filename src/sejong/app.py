@@ -23,7 +23,7 @@ from sejong.kernel.chance import Chance, unpredictable_seed
 from sejong.kernel.clock import Clock, SimulatedClock, SystemClock
 from sejong.kit.city import City, migrations_of
 from sejong.kit.events import Handler
-from sejong.kit.http import Guard, json_response, operations_routes
+from sejong.kit.http import Front, Guard, json_response, operations_routes
 from sejong.kit.memory import spare_the_collector
 from sejong.kit.migrate import Migration, migrate
 from sejong.kit.postgres import Pool, connect, open_pool
@@ -99,7 +99,8 @@ class WebCity:
         self.api.router.redirect_slashes = False
         self.api.router.routes.append(Route("/openapi.json", _openapi))
         self.api.router.routes.extend(operations_routes(self._pool, lambda: self.city is not None))
-        self.guarded: ASGIApp = Guard(self.api, clock=self.clock, max_body=settings.max_body_mb << 20)
+        self.front = Front(self.api)
+        self.guarded: ASGIApp = Guard(self.front, clock=self.clock, max_body=settings.max_body_mb << 20)
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         await self.guarded(scope, receive, send)
@@ -118,7 +119,9 @@ class WebCity:
 
     def mount(self, city: City) -> None:
         """Add every service's routes (once) and begin answering."""
-        self.api.router.routes.extend(routes_of(city))
+        routes = routes_of(city)
+        self.api.router.routes.extend(routes)
+        self.front.add(routes)
         self.city = city
 
 

@@ -111,7 +111,7 @@ def simulate(
 
 @app.command()
 def ingest(
-    file: Annotated[Path, typer.Argument(help=".csv .geojson .ndjson (.gz)")],
+    file: Annotated[Path, typer.Argument(help="파일 · file: .csv .geojson .ndjson (.gz)")],
     model: Annotated[str | None, typer.Option(help="기기 모델로 읽기 · read lines by this device model")] = None,
     kind: Annotated[
         str | None, typer.Option("--type", help="파일에 없을 때의 종류 · type where the file has none")
@@ -136,12 +136,12 @@ def devices_add(
         list[str] | None, typer.Option("--id", help="말할 수 있는 엔티티(*) · entities it may speak for")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="초당 측정값 · readings a second")] = None,
-    note: str = "",
+    note: Annotated[str, typer.Option(help="무엇의 키인지 · what the key is for")] = "",
 ) -> None:
     """기기에 키를 줍니다 · Give a device a key; its secret is shown once."""
     from sejong.field import add_device
 
-    run(add_device(Settings(), name, ids=ids or [], rate=rate, note=note))
+    run(add_device(Settings(), name, ids=ids or [], filters=topic or [], rate=rate, note=note))
 
 
 @devices.command("list")
@@ -153,7 +153,7 @@ def devices_list() -> None:
 
 
 @devices.command("revoke")
-def devices_revoke(name: str) -> None:
+def devices_revoke(name: Annotated[str, typer.Argument(help="키의 이름 · name of the key")]) -> None:
     """키를 거둡니다 · Take a key away."""
     from sejong.field import revoke_device
 
@@ -161,7 +161,7 @@ def devices_revoke(name: str) -> None:
 
 
 @devices.command("model")
-def devices_model(file: Annotated[Path, typer.Argument(help="TOML")]) -> None:
+def devices_model(file: Annotated[Path, typer.Argument(help="TOML 파일 · TOML file")]) -> None:
     """기기 모델을 가르칩니다 · Teach device models from a TOML file."""
     from sejong.field import add_models
 

@@ -129,11 +129,13 @@ async def ingest(settings: Settings, path: Path, *, model: str | None, kind: str
     return done
 
 
-async def add_device(settings: Settings, name: str, *, ids: list[str], rate: float | None, note: str) -> None:
+async def add_device(
+    settings: Settings, name: str, *, ids: list[str], filters: list[str], rate: float | None, note: str
+) -> None:
     """Make a device key and show its secret once."""
     async with open_city(settings, start=False) as city:
         async with city.record.act("operator", "devices.add") as act:
-            made = await device_keys.create(act, name, ids=ids, rate=rate, note=note)
+            made = await device_keys.create(act, name, ids=ids, topic_filters=filters, rate=rate, note=note)
         await _tell_broker(city)
     language = language_of()
     typer.echo(chosen((f"이름    {made.name}", f"name    {made.name}"), language))

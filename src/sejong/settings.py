@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SEJONG_", extra="ignore", frozen=True)
 
     def __init__(self, **values: Any) -> None:
-        """Read the environment; `values` come before it. Raises BadSettings, which never shows the values themselves."""
+        """Read the environment; `values` come before it. Raises BadSettings, which never shows the values."""
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -71,7 +71,7 @@ def server(ground: Path) -> Iterator[str]:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if process.poll() is not None:
             raise AssertionError("the demo city did not start")

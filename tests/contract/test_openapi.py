@@ -1,4 +1,4 @@
-"""The API keeps the word its OpenAPI document gives: no request, however odd, gets an answer the document does not name."""
+"""The API keeps the word its OpenAPI document gives: even an odd request gets an answer that the document names."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ GEOMETRIES: list[Any] = [
     {"type": "GeometryCollection", "geometries": []},
 ]
 ODD: list[Any] = [
-    None, True, 0, -1.5, 2**63, 1e300, "", "세종 🚲", "\x00", "a\nb", "\ud800", AT, "2026-11-22T17:00:00.123456789+09:00",
+    None, True, 0, -1.5, 2**63, 1e300, "", "세종 🚲", "\x00", "a\nb", "\ud800", AT,
+    "2026-11-22T17:00:00.123456789+09:00",
     "9999-12-31T23:59:60Z", "urn:a:1", ["urn:a:1", "nobody"], [], [[]], {}, [None, {"a": [1]}], {"@value": 1},
     {"type": "Property", "value": 7, "observedAt": AT}, {"ko": "나성동", "en": "Naseong"}, {"@none": 1}, *GEOMETRIES,
 ]  # fmt: skip

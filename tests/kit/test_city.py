@@ -1,4 +1,4 @@
-"""A package from outside adds a service to the city: its tables, words, routes, handlers and jobs, nothing else changed."""
+"""A package from outside adds a service to the city: tables, words, routes, handlers and jobs, nothing else changed."""
 
 from __future__ import annotations
 

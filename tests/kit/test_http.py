@@ -204,6 +204,15 @@ async def test_the_time_is_the_clocks(clock: ManualClock) -> None:
     assert REGISTRY.get_sample_value("sejong_http_request_seconds_sum", name) == before + 3
 
 
+async def test_methods_somebody_made_up_do_not_fill_the_memory(clock: ManualClock) -> None:
+    visitor = client(reading, clock)
+    before = measured("other", "2xx", "other")
+    for method in ("BREW", "PROPFIND", "X" * 500):
+        await visitor.request(method, "/x")
+    assert measured("other", "2xx", "other") == before + 3
+    assert measured("other", "2xx", "BREW") == 0
+
+
 async def test_metrics_are_text_prometheus_reads(web: httpx.AsyncClient) -> None:
     answer = await web.get("/metrics")
     assert answer.status_code == 200

@@ -85,7 +85,7 @@ class DeviceView:
             rows = await health.ingest_rate(connection, now, minutes)
         taken: Counter[datetime] = Counter()
         for row in rows:
-            taken[row.minute] += row.readings + row.late + row.duplicates
+            taken[row.minute] += row.readings
         this = now.replace(second=0, microsecond=0)
         every = [this - timedelta(minutes=n) for n in range(minutes - 1, -1, -1)]
         return [(minute, taken[minute]) for minute in every]

@@ -69,7 +69,9 @@ def scalars(entity: Mapping[str, Any], number_of: Callable[[str], int]) -> dict[
         if len(instances) == 1:
             instance = instances[0]
             if "datasetId" not in instance and "expiresAt" not in instance:
-                value = _scalar(instance.get("value", instance.get("object")))
+                value = instance["value"] if "value" in instance else instance.get("object")
+                if value.__class__ is not float:
+                    value = _scalar(value)
         found[str(number_of(key))] = value
     return found
 
@@ -87,7 +89,7 @@ def words(entity: Mapping[str, Any]) -> str:
     """The text a search looks through, lower case: names in every language, address, the id's own part."""
     found = [entity["id"].rpartition(":")[2]]
     for key, instances in entity.items():
-        if key in SYSTEM or _last_part(key) not in SPOKEN:
+        if not _is_spoken(key):
             continue
         for instance in instances:
             found.extend(_texts(instance.get("value", instance.get("languageMap"))))
@@ -95,8 +97,8 @@ def words(entity: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _last_part(iri: str) -> str:
-    return iri[max(iri.rfind("/"), iri.rfind("#"), iri.rfind(":")) + 1 :]
+def _is_spoken(key: str) -> bool:
+    return key not in SYSTEM and key[max(key.rfind("/"), key.rfind("#"), key.rfind(":")) + 1 :] in SPOKEN
 
 
 def _texts(value: Any) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
-
 from sejong.hub.store.entities import FETCH, Stored
 from sejong.kit.postgres import DatabaseAway, Pool
 
@@ -20,23 +18,20 @@ class Reader:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: dict[tuple[int, str], asyncio.Future[Stored | None]] = {}
+        self._waiting: dict[tuple[int, str], list[asyncio.Future[Stored | None]]] = {}
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, tenant: int, entity_id: str) -> Stored | None:
         """The stored entity, or None. Reads what was committed before the call. Raises DatabaseAway."""
-        key = (tenant, entity_id)
-        future = self._waiting.get(key)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting[key] = future
-            if self._running < IN_FLIGHT:
-                self._running += 1
-                task = asyncio.create_task(self._drain())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(future)
+        future: asyncio.Future[Stored | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault((tenant, entity_id), []).append(future)
+        if self._running < IN_FLIGHT:
+            self._running += 1
+            task = asyncio.create_task(self._drain())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
 
     async def _drain(self) -> None:
         try:
@@ -48,15 +43,16 @@ class Reader:
         finally:
             self._running -= 1
 
-    async def _fetch(self, tenant: int, wanted: dict[str, asyncio.Future[Stored | None]]) -> None:
+    async def _fetch(self, tenant: int, wanted: dict[str, list[asyncio.Future[Stored | None]]]) -> None:
         try:
             async with self._pool.acquire(timeout=10) as connection:
                 found = {row.id: row for row in await FETCH.all(connection, tenant, list(wanted)) if not row.deleted}
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            for future in wanted.values():
-                if not future.done():
-                    future.set_exception(DatabaseAway(why=str(error) or type(error).__name__))
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear
+            away = DatabaseAway(why=str(error) or type(error).__name__)
+            for future in (one for waiting in wanted.values() for one in waiting if not one.done()):
+                future.set_exception(away)
             return
-        for entity_id, future in wanted.items():
-            if not future.done():
-                future.set_result(found.get(entity_id))
+        for entity_id, waiting in wanted.items():
+            for future in waiting:
+                if not future.done():
+                    future.set_result(found.get(entity_id))

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
@@ -20,7 +21,7 @@ import msgspec
 import structlog
 
 from sejong.hub import shapes
-from sejong.hub.indexing import entity_row, terms_of
+from sejong.hub.indexing import SYSTEM, entity_row
 from sejong.hub.ngsi.change import delete_entity, live
 from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
@@ -30,11 +31,12 @@ from sejong.hub.store.entities import EXPIRES, EntityRow, Stored
 from sejong.hub.store.terms import Dictionary
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
-from sejong.kit.postgres import Connection, DatabaseAway, Pool
+from sejong.kit.postgres import AWAY, Connection, DatabaseAway, Pool
 from sejong.kit.telemetry import BATCH_ROWS, BATCH_SECONDS
 
 log = structlog.get_logger("hub")
 _decode = msgspec.json.decode
+_moment_of = lru_cache(maxsize=4096)(parse_instant)
 
 LARGEST_COMMIT = 4000
 """Entities in one transaction at most; more wait for the next. Chosen: about half a second of work."""
@@ -106,8 +108,7 @@ class _Overtaken(Exception):
     """Another process created one of our entities first: look again."""
 
 
-_AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
-         asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)  # fmt: skip
+_AWAY = (*AWAY, OSError)
 """Faults that have nothing to do with what was to be written."""
 _UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, RecursionError)
 """Faults of what was to be written: a name too long for an index, a number beyond every type."""
@@ -303,15 +304,18 @@ class Writer:
         names: set[str] = set()
         skeletons: set[str] = set()
         for draft in touched:
-            for entity in (draft.before, draft.after):
-                if entity is not None:
-                    names.update(terms_of(entity))
+            if draft.after is not None:
+                names.update(draft.after)
+                names.update(draft.after["type"])
+            elif draft.before is not None:
+                names.update(draft.before["type"])
             for (attribute, dataset, _, _), _, (_, shape, _) in draft.ops:
                 names.add(attribute)
                 if dataset:
                     names.add(dataset)
                 if shape is not None:
                     skeletons.add(shape)
+        names -= SYSTEM
         if names <= self._terms.number.keys() and skeletons <= self._shapes.number.keys():
             return
         async with self._pool.acquire(timeout=10) as own:
@@ -326,7 +330,7 @@ class Writer:
             for (attribute, dataset, instance, op), is_late, (num, shape, rest) in draft.ops:
                 observed = instance.get("observedAt") if instance else None
                 row = (
-                    parse_instant(observed) if observed else moment,
+                    _moment_of(observed) if observed else moment,
                     moment,
                     0,
                     num,

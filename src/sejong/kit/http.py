@@ -5,15 +5,16 @@ Plain ASGI middleware, so that a route pays for nothing it does not use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sejong.kernel.clock import Clock
@@ -23,6 +24,8 @@ from sejong.kit.postgres import AWAY, DatabaseAway, Pool
 from sejong.kit.telemetry import HTTP_SECONDS
 
 log = structlog.get_logger("http")
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+"""Methods measured by name; whatever else a client makes up is measured together."""
 
 
 class BodyTooLarge(CityError):
@@ -72,9 +75,39 @@ class Guard:
         finally:
             route = scope.get("route")
             name = getattr(route, "path", None) or "other"
-            HTTP_SECONDS.labels(name, scope["method"], str(watch.status or 0)[:1] + "xx").observe(
-                self.clock.monotonic() - started
-            )
+            _clock_of(name, scope["method"], watch.status // 100).observe(self.clock.monotonic() - started)
+
+
+@lru_cache(maxsize=2000)
+def _clock_of(name: str, method: str, hundreds: int) -> Histogram:
+    return HTTP_SECONDS.labels(name, method if method in METHODS else "other", f"{hundreds}xx")
+
+
+class Straight(Mount):
+    """An application that knows its way from the whole path: requests below its own go to it without the router."""
+
+
+class Front:
+    """Leads requests straight to the applications that need no router, and all others through it.
+
+    Measured: the router with its middleware costs a third of what the hub needs for a GET.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.straight: list[tuple[str, ASGIApp]] = []
+
+    def add(self, routes: Iterable[BaseRoute]) -> None:
+        """Notice the `Straight` ones among the routes."""
+        self.straight.extend((f"{route.path}/", route.app) for route in routes if isinstance(route, Straight))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for path, app in self.straight:
+                if scope["path"].startswith(path):
+                    await app(scope, receive, send)
+                    return
+        await self.app(scope, receive, send)
 
 
 class _Watch:
@@ -90,7 +123,7 @@ class _Watch:
 
 def _stated_length(scope: Scope) -> int:
     """What Content-Length says; 0 where it says nothing a machine can use (the body is counted anyway)."""
-    text = Request(scope).headers.get("content-length", "")
+    text = next((value for name, value in scope["headers"] if name == b"content-length"), b"").decode("latin-1")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 

@@ -15,6 +15,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
 AWAY: tuple[type[Exception], ...] = (
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
     asyncpg.InterfaceError,

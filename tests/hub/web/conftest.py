@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from sejong.hub.web.routes import routes
 from sejong.kit.city import City
-from sejong.kit.http import Guard
+from sejong.kit.http import Front, Guard
 from sejong.settings import Settings
 
 BASE = "/ngsi-ld/v1"
@@ -83,7 +83,9 @@ async def web(city: City, settings: Settings) -> AsyncIterator[httpx.AsyncClient
     """The hub's part of the web application alone: these tests need no portal."""
     application = Starlette(routes=routes(city))
     application.router.redirect_slashes = False
-    guarded = Guard(application, clock=city.clock, max_body=settings.max_body_mb << 20)
+    front = Front(application)
+    front.add(application.routes)
+    guarded = Guard(front, clock=city.clock, max_body=settings.max_body_mb << 20)
     transport = httpx.ASGITransport(app=guarded, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
         yield client

@@ -22,9 +22,11 @@ from sejong.hub.ingest.needs import CITY_TENANT, Needs
 from sejong.hub.ingest.reading import Reading, Refused, Understood
 from sejong.hub.ingest.refusals import CannotStore, Refusal
 from sejong.hub.ingest.source import Source
+from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.store import ingest as store
 from sejong.hub.writer import Outcome
 from sejong.kernel.errors import CityError
+from sejong.kit.postgres import DatabaseAway
 from sejong.kit.telemetry import DEAD_LETTERS, READINGS
 
 log = structlog.get_logger("ingest")
@@ -37,11 +39,14 @@ ENOUGH = 500
 LARGEST = 4000
 """Readings in one write at most. Chosen: about a third of a second of work, well within the broker's patience."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
-SPOILT_AFTER, RETRY_SPOILT_S = 3, 0.1
-"""A write that fails so often with the same words, while other writes succeed, fails because of what is in it. Chosen:
-a database that restarts does not say the same three times and take our probe each time."""
+DOUBTS = 3
+"""A reading that failed so often for an unknown reason, while other writes succeeded, is set aside. Chosen."""
 LETTERS_AT_ONCE = 500
 _FATE = ("new", "duplicate", "late")
+
+
+Group = tuple[str, list[Reading]]
+"""A thing and the readings of it that wait."""
 
 
 class Collector:
@@ -130,38 +135,50 @@ class Collector:
             except Exception as error:  # a fault of ours; these messages stay unacknowledged, the lane must go on
                 log.error("ingest_broken", exc_info=error)
 
-    async def _write(self, groups: list[tuple[str, list[Reading]]]) -> None:
+    async def _write(self, groups: list[Group]) -> None:
         """Write groups of readings, trying until the database has them; what it will never take is set aside."""
-        attempt = same = 0
-        last = ""
+        attempt = doubts = 0
         while groups:
-            try:
-                results = await self._hub.writer.write_all(
-                    CITY_TENANT, [(entity, apply_readings(readings)) for entity, readings in groups]
-                )
-            except Exception as error:  # noqa: BLE001 - whatever it is, no reading may be lost and no lane may end
-                why = _why(error)
-                if not await self._database_works():
-                    self._lost(error)
-                    await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-                    attempt, same = attempt + 1, 0
-                    continue
-                same, last = (same + 1 if why == last else 1), why
-                if same < SPOILT_AFTER:
-                    await asyncio.sleep(RETRY_SPOILT_S)
-                elif len(groups) == 1:
-                    self._refuse(groups[0][1], CannotStore(why=why))
-                    return
-                else:
-                    # Something in here spoils the commit: halve until it is found, so that it spoils only itself.
-                    middle = len(groups) // 2
-                    await self._write(groups[:middle])
-                    await self._write(groups[middle:])
-                    return
-            else:
+            groups, doubtful, error = await self._try(groups)
+            if error is None:
                 self._back()
-                self._settle(groups, results)
                 return
+            if not await self._database_works():
+                self._lost(error)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt, doubts = attempt + 1, 0
+            else:
+                await asyncio.sleep(RETRY_S[0])
+                doubts += 1
+            if doubts < DOUBTS:
+                groups += [group for group, _ in doubtful]
+            else:
+                for (_, readings), why in doubtful:
+                    self._refuse(readings, why)
+
+    async def _try(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, Exception]], Exception | None]:
+        """One attempt: (groups to write again, groups that failed for an unknown reason, the last failure if any)."""
+        try:
+            results = await self._hub.writer.write_all(
+                CITY_TENANT, [(entity, apply_readings(readings)) for entity, readings in groups]
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, no reading may be lost and no lane may end
+            return groups, [], error
+        again: list[Group] = []
+        doubtful: list[tuple[Group, Exception]] = []
+        last: Exception | None = None
+        done: list[tuple[Group, Outcome | CityError]] = []
+        for group, result in zip(groups, results, strict=True):
+            if isinstance(result, Outcome | Refusal | BadRequestData):
+                done.append((group, result))
+                continue
+            last = result
+            if isinstance(result, DatabaseAway):
+                again.append(group)
+            else:
+                doubtful.append((group, result))
+        self._settle(done)
+        return again, doubtful, last
 
     async def _database_works(self) -> bool:
         """Whether a small write succeeds: a full disk reads well."""
@@ -182,10 +199,11 @@ class Collector:
             self._away = False
             log.info("ingest_continues", backlog=self.backlog)
 
-    def _settle(self, groups: list[tuple[str, list[Reading]]], results: Sequence[Outcome | CityError]) -> None:
+    def _settle(self, written: Sequence[tuple[Group, Outcome | CityError]]) -> None:
+        """Tell the sources what became of their readings, and the dead letters what the record refused."""
         done = 0
         counts: dict[tuple[str, int], int] = {}
-        for (entity, readings), result in zip(groups, results, strict=True):
+        for (entity, readings), result in written:
             if isinstance(result, CityError):
                 self._refuse(readings, result)
                 continue
@@ -211,9 +229,9 @@ class Collector:
         except Exception as error:
             log.error("health_broken", entity=entity, exc_info=error)
 
-    def _refuse(self, readings: Sequence[Reading], error: CityError) -> None:
+    def _refuse(self, readings: Sequence[Reading], error: Exception) -> None:
         """The record does not take these readings: one dead letter for each message they came in."""
-        refusal = error if isinstance(error, Refusal) else CannotStore(why=str(error))
+        refusal = error if isinstance(error, Refusal) else CannotStore(why=_why(error))
         of_source: dict[int, list[Reading]] = {}
         for reading in readings:
             of_source.setdefault(id(reading.source), []).append(reading)
@@ -284,8 +302,8 @@ class Collector:
 
 def _why(error: Exception) -> str:
     """What a failed write says, without the sentence around it."""
-    said = error.values.get("why") if isinstance(error, CityError) else None
-    return str(said or error) or type(error).__name__
+    values = error.values if isinstance(error, CityError) else {}
+    return str(values.get("why") or values.get("detail") or error) or type(error).__name__
 
 
 class _Lane:
@@ -307,7 +325,7 @@ class _Lane:
             mine.append(reading)
         self.size += 1
 
-    def take(self) -> list[tuple[str, list[Reading]]]:
+    def take(self) -> list[Group]:
         """The next write's readings: whole things in the order in which they came, up to LARGEST readings."""
         self.urgent = False
         if self.size <= LARGEST:

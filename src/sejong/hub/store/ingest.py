@@ -221,7 +221,8 @@ SILENT = Sql(
     """
 with up as (select coalesce(min(started), $1) as since from hub.ingest_run
             where beat > clock_timestamp() - interval '1 minute')
-select entity, seen, coalesce(usual_s, 0) as usual_s, extract(epoch from $1 - greatest(seen, up.since))::float8 as silent_s
+select entity, seen, coalesce(usual_s, 0) as usual_s,
+       extract(epoch from $1 - greatest(seen, up.since))::float8 as silent_s
 from hub.device_seen, up
 where n >= 3 and usual_s is not null
   and greatest(seen, up.since) < $1 - make_interval(secs => greatest(usual_s * $2, $3))

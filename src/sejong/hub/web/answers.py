@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -30,22 +31,34 @@ def created(location: str) -> Response:
     return Response(status_code=201, headers={"Location": location})
 
 
+class Answer(Response):
+    """A 200 whose header fields are written already (starlette's way of making them costs as much as the body)."""
+
+    def __init__(self, body: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), *fields]
+
+
 def answer(request: NgsiRequest, body: Any, *, links: Sequence[str] = (), **headers: str) -> Response:
     """A successful answer in the media type the client chose, its context where that type wants it."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    fields = [(b"content-type", request.media.encode())]
     found = list(links)
     if request.media == LD_JSON or (request.media == GEO_JSON and request.prefer.get("body") != "json"):
         body = _with_context(body, request.context.source or CORE_URL)
     else:
-        found.insert(0, link_to_context(_in_header(context_url(request.context.source))))
+        found.insert(0, _context_link(context_url(request.context.source)))
     if found:
-        named["Link"] = ", ".join(found)
-    return Response(_encode(body), 200, named, request.media)
+        fields.append((b"link", ", ".join(found).encode("latin-1")))
+    fields.extend((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
+    return Answer(_encode(body), fields)
 
 
-def _in_header(url: str) -> str:
-    """An address as a header may carry it: what is not ASCII percent-encoded."""
-    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+@lru_cache(maxsize=1000)
+def _context_link(url: str) -> str:
+    """The link to a context, in its address what is not ASCII percent-encoded as headers want it."""
+    return link_to_context(quote(url, safe="%/:?#[]@!$&'()*+,;=~"))
 
 
 def _with_context(body: Any, source: Any) -> Any:
@@ -67,7 +80,7 @@ def page_links(request: NgsiRequest, limit: int, offset: int, *, more: bool) -> 
 def _page(request: NgsiRequest, limit: int, offset: int, rel: str) -> str:
     others = {k: v for k, v in request.params.items() if k not in ("limit", "offset")}
     query = urlencode({**others, "limit": limit, "offset": offset})
-    return f'<{request.raw.scope["path"]}?{query}>; rel="{rel}"; type="{request.media}"'
+    return f'<{request.scope["path"]}?{query}>; rel="{rel}"; type="{request.media}"'
 
 
 def update_result(request: NgsiRequest, change: Change) -> Response:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from sejong.hub.ngsi.context import CORE_URL, Context
 from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, ResourceNotFound
@@ -49,11 +50,11 @@ class Refused(Exception):
 class NgsiRequest:
     """What a handler needs of a request. Made by `opened`, which performs checks 2 to 7."""
 
-    def __init__(self, raw: Request, operation: Operation, path: Mapping[str, str]) -> None:
-        self.raw = raw
+    def __init__(self, scope: Scope, operation: Operation, path: Mapping[str, str]) -> None:
+        self.scope = scope
         self.operation = operation
         self.path = path
-        self.headers = header_fields(raw.scope)
+        self.headers = header_fields(scope)
         self.media = JSON
         self.params: dict[str, str] = {}
         self.options: frozenset[str] = frozenset()
@@ -110,29 +111,31 @@ class NgsiRequest:
         return items
 
 
-def header_fields(scope: Mapping[str, Any]) -> dict[str, str]:
+def header_fields(scope: Scope) -> dict[str, str]:
     """The header fields of a request; of one that comes several times, the values as one list (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        name, value = str(raw_name, "latin-1"), str(raw_value, "latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
 
-async def opened(hub: Hub, raw: Request, operation: Operation, path: Mapping[str, str]) -> NgsiRequest:
+async def opened(
+    hub: Hub, scope: Scope, receive: Receive, operation: Operation, path: Mapping[str, str]
+) -> NgsiRequest:
     """Check everything about a request that does not depend on what is stored."""
-    request = NgsiRequest(raw, operation, path)
+    request = NgsiRequest(scope, operation, path)
     headers = request.headers
     if operation.body:
-        _check_body_headers(headers, raw.scope, operation)
+        _check_body_headers(headers, scope, operation)
     request.media = _check_accept(headers.get("accept"), operation)
-    if query := raw.scope["query_string"]:
+    if query := scope["query_string"]:
         _read_parameters(request, query, operation)
     if "prefer" in headers:
         request.prefer = preferences([headers["prefer"]])
     await _find_tenant(hub, request)
     if operation.body:
-        await _read_body(request)
+        _read_body(request, await _body(receive))
     await _find_context(hub, request)
     for name, value in path.items():
         if name.endswith("id") and not is_uri(value):
@@ -207,9 +210,20 @@ async def _find_tenant(hub: Hub, request: NgsiRequest) -> None:
         request.tenant = await hub.tenant(name)
 
 
-async def _read_body(request: NgsiRequest) -> None:
+async def _body(receive: Receive) -> bytes:
+    """The whole body. Raises ClientDisconnect if the client leaves before its end."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _read_body(request: NgsiRequest, raw: bytes) -> None:
     request.body_is_ld = media_of(request.headers.get("content-type")) == LD_JSON
-    raw = await request.raw.body()
     try:
         request.body = _decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -250,7 +264,8 @@ def path_segments(raw_path: bytes) -> list[str]:
     Raises BadRequestData when the bytes are no UTF-8.
     """
     try:
-        return [unquote(part, errors="strict") for part in raw_path.decode().split("/")]
+        parts = raw_path.decode().split("/")
+        return [unquote(part, errors="strict") if "%" in part else part for part in parts]
     except UnicodeDecodeError as error:
         raise BadRequestData(f"the path is not UTF-8: {error}") from error
 

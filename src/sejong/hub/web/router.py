@@ -6,30 +6,27 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import asyncpg
 import msgspec
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.web.answers import problem_of
 from sejong.hub.web.negotiate import JSON
-from sejong.hub.web.operations import OPERATIONS, Operation
+from sejong.hub.web.operations import OPERATIONS, Handler, Operation
 from sejong.hub.web.request import Refused, opened, path_segments
 from sejong.hub.web.router_root import ROOT
 from sejong.kernel.errors import CityError
 from sejong.kit.http import BodyTooLarge
-from sejong.kit.postgres import DatabaseAway
+from sejong.kit.postgres import AWAY, DatabaseAway
 from sejong.kit.service import resolve
 
 if TYPE_CHECKING:
     from sejong.hub.service import Hub
 
 log = structlog.get_logger("hub")
-AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)  # fmt: skip
 _ECHOED = (b"ngsild-tenant", b"ngsild-snapshot")
 
 
@@ -39,20 +36,19 @@ class NgsiRouter:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self._tree = _Node()
-        self._handlers = {operation: resolve(operation.handler) for operation in OPERATIONS}
         for operation in OPERATIONS:
-            self._tree.add(operation)
+            self._tree.add(operation, resolve(operation.handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._answer(scope, Request(scope, receive))
+            response = await self._answer(scope, receive)
         except Refused as refused:
             response = refused.response
         except BodyTooLarge:
             response = Response(status_code=413)
         except CityError as error:
             response = problem(error)
-        except AWAY as error:
+        except (*AWAY, OSError) as error:
             response = problem(DatabaseAway(why=str(error) or type(error).__name__))
         except ClientDisconnect:
             return
@@ -62,7 +58,7 @@ class NgsiRouter:
         response.raw_headers.extend(field for field in scope["headers"] if field[0] in _ECHOED)
         await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, raw: Request) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
         segments = path_segments(scope.get("raw_path") or quote(scope["path"]).encode())
         if segments and segments[-1] == "":
             segments.pop()
@@ -73,13 +69,13 @@ class NgsiRouter:
         scope["route"] = node
         if method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": node.allow})
-        operation = node.operations.get("GET" if method == "HEAD" else method)
-        if operation is None:
+        found = node.operations.get("GET" if method == "HEAD" else method)
+        if found is None:
             return Response(status_code=405, headers={"Allow": node.allow})
+        operation, handler = found
         if any(not value for value in path.values()):
             raise BadRequestData("an empty path segment where an id or a name belongs")
-        request = await opened(self.hub, raw, operation, path)
-        return await self._handlers[operation](self.hub, request)
+        return await handler(self.hub, await opened(self.hub, scope, receive, operation, path))
 
 
 class _Node:
@@ -89,7 +85,7 @@ class _Node:
         self.path = path
         self.children: dict[str, _Node] = {}
         self.wild: tuple[str, _Node] | None = None
-        self.operations: dict[str, Operation] = {}
+        self.operations: dict[str, tuple[Operation, Handler]] = {}
 
     @property
     def allow(self) -> str:
@@ -97,7 +93,7 @@ class _Node:
         verbs = sorted(self.operations)
         return ", ".join([*verbs, *(["HEAD"] if "GET" in verbs else []), "OPTIONS"])
 
-    def add(self, operation: Operation) -> None:
+    def add(self, operation: Operation, handler: Handler) -> None:
         """Grow the tree by one operation."""
         node = self
         for segment in operation.path.strip("/").split("/"):
@@ -108,7 +104,7 @@ class _Node:
                 node = node.wild[1]
             else:
                 node = node.children.setdefault(segment, _Node(where))
-        node.operations[operation.method] = operation
+        node.operations[operation.method] = (operation, handler)
 
     def find(self, segments: list[str]) -> tuple[_Node | None, Mapping[str, str]]:
         """The place the segments lead to and what stood for the `{names}`."""

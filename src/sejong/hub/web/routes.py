@@ -7,7 +7,7 @@ import re
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
 from sejong.hub.ingest.http import routes as ingest_routes
 from sejong.hub.ingest.service import Ingest
@@ -16,6 +16,7 @@ from sejong.hub.web.negotiate import LD_JSON
 from sejong.hub.web.router import NgsiRouter
 from sejong.hub.web.router_root import ROOT
 from sejong.kit.city import City
+from sejong.kit.http import Straight
 
 
 def routes(city: City) -> list[BaseRoute]:
@@ -31,6 +32,6 @@ def routes(city: City) -> list[BaseRoute]:
         )
 
     doors = ingest_routes(city.part(Ingest))
-    standard = Mount(ROOT, app=NgsiRouter(hub))
+    standard = Straight(ROOT, app=NgsiRouter(hub))
     standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
     return [Route(CITY_CONTEXT_PATH, city_context), *doors, standard]
