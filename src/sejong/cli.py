@@ -135,6 +135,7 @@ def devices_add(
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="말할 수 있는 엔티티(*) · entities it may speak for")
     ] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="더 쓸 수 있는 MQTT 주제 · further topic filters")] = None,
     rate: Annotated[float | None, typer.Option(help="초당 측정값 · readings a second")] = None,
     note: Annotated[str, typer.Option(help="무엇의 키인지 · what the key is for")] = "",
 ) -> None:
