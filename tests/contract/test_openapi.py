@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS
 
 from sejong.app import WebCity, migrate_city, open_city, openapi_document
+from sejong.kernel.chance import Chance
 from sejong.kit.embedded_postgres import Cluster
 from sejong.settings import Settings
 
@@ -143,74 +145,71 @@ EXTRAS: list[dict[str, Any]] = [
     {"datasetId": "urn:dataset:1"}, {"datasetId": "@none"}, {"datasetId": None}, {"createdAt": AT}, {"expiresAt": AT},
     {"speed": {"type": "Property", "value": 1}}, {"speed": 1}, {"type": "X"}, {"value": "urn:ngsi-ld:null"}, {}, {},
 ]  # fmt: skip
-attributes = st.builds(
-    lambda kind, value, extra: {"type": KINDS[kind], MEMBERS[kind]: value, **extra},
-    st.integers(0, len(KINDS) - 1),
-    st.sampled_from(ODD),
-    st.sampled_from(EXTRAS),
-)
-fragments = st.dictionaries(
-    st.sampled_from(NAMES),
-    st.one_of(attributes, st.lists(attributes, max_size=2), st.sampled_from(ODD)),
-    min_size=1,
-    max_size=2,
-)
-entities = st.builds(
-    lambda rest, thing, kind: {"id": thing, "type": kind, **rest},
-    fragments,
-    st.sampled_from([*THINGS, "urn:ngsi-ld:New:1", "urn:ngsi-ld:\x00", "not a uri"]),
-    st.sampled_from(["Vehicle", "Vehicle", ["Vehicle", "Bus"], "https://example.org/T", "", 3]),
-)
-QUERIES = {
-    "id": st.sampled_from([*THINGS, ",".join(THINGS), "nouri"]),
-    "type": st.sampled_from(
-        ["Vehicle", "Vehicle,Bus", "(Vehicle;Bus)|OffStreetParking", "((", "https://example.org/T"]
-    ),
-    "q": st.sampled_from(
-        ["speed>40", "speed==40..60;name[ko]~=나", 'name!="x"|speed', "speed>>", "a.b[c.d]==1,2", "~=["]
-    ),
-    "attrs": st.sampled_from(["speed", "speed,name", "nothing", ","]),
-    "pick": st.sampled_from(["speed", "id,type", "isParked{speed}", "{"]),
-    "omit": st.sampled_from(["speed", "id", "}"]),
-    "georel": st.sampled_from(["near;maxDistance==1000", "within", "intersects", "near", "near;maxDistance==x"]),
-    "geometry": st.sampled_from(["Point", "Polygon", "Square"]),
-    "coordinates": st.sampled_from(["[127.28,36.48]", "[[[127,36],[128,36],[128,37],[127,36]]]", "[", "127,36"]),
-    "timerel": st.sampled_from(["before", "after", "between", "sometime"]),
-    "timeAt": st.sampled_from(["2026-11-22T08:00:00Z", "2026-11-22", "x"]),
-    "endTimeAt": st.sampled_from(["2026-11-23T08:00:00Z", "x"]),
-    "aggrMethods": st.sampled_from(["max,avg", "stddev", "nonsense"]),
-    "aggrPeriodDuration": st.sampled_from(["PT1H", "P1D", "PT0S", "x"]),
-    "lang": st.sampled_from(["ko", "en;q=0.5,*", "?"]),
-    "limit": st.sampled_from([0, 1, 1000, 10**9, -1]),
-    "offset": st.sampled_from([0, 3, 10**12]),
-    "scopeQ": st.sampled_from(["/a/#", "/a;/b", "a//b", "/+"]),
-    "orderBy": st.sampled_from(["speed", "dist-asc", "createdAt;desc", ";;"]),
-    "idPattern": st.sampled_from(["urn:.*", "[", "(a+)+$"]),
-    "format": st.sampled_from(["simplified", "concise", "temporalValues", "aggregatedValues", "x"]),
-    "options": st.sampled_from(["keyValues", "sysAttrs", "update", "noOverwrite", "count,x"]),
+
+
+def attribute(chance: Random) -> Any:
+    """An attribute as somebody might write it, right or wrong."""
+    kind = chance.randrange(len(KINDS))
+    whole = {"type": KINDS[kind], MEMBERS[kind]: chance.choice(ODD), **chance.choice(EXTRAS)}
+    return chance.choice([whole, whole, [whole, whole | chance.choice(EXTRAS)], [], chance.choice(ODD)])
+
+
+def fragment(chance: Random) -> dict[str, Any]:
+    """Some attributes of an entity."""
+    return {chance.choice(NAMES): attribute(chance) for _ in range(chance.randint(1, 2))}
+
+
+def entity(chance: Random) -> dict[str, Any]:
+    """An entity as somebody might send it."""
+    return {"id": chance.choice(IDS), "type": chance.choice(TYPES), **fragment(chance)}
+
+
+IDS = [*THINGS, "urn:ngsi-ld:New:1", "urn:ngsi-ld:\x00", "not a uri"]
+TYPES: list[Any] = ["Vehicle", "Vehicle", ["Vehicle", "Bus"], "https://example.org/T", "", 3]
+QUERIES: dict[str, list[Any]] = {
+    "id": [*THINGS, ",".join(THINGS), "nouri"],
+    "type": ["Vehicle", "Vehicle,Bus", "(Vehicle;Bus)|OffStreetParking", "((", "https://example.org/T"],
+    "q": ["speed>40", "speed==40..60;name[ko]~=나", 'name!="x"|speed', "speed>>", "a.b[c.d]==1,2", "~=["],
+    "attrs": ["speed", "speed,name", "nothing", ","],
+    "pick": ["speed", "id,type", "isParked{speed}", "{"],
+    "omit": ["speed", "id", "}"],
+    "georel": ["near;maxDistance==1000", "within", "intersects", "near", "near;maxDistance==x"],
+    "geometry": ["Point", "Polygon", "Square"],
+    "coordinates": ["[127.28,36.48]", "[[[127,36],[128,36],[128,37],[127,36]]]", "[", "127,36"],
+    "timerel": ["before", "after", "between", "sometime"],
+    "timeAt": ["2026-11-22T08:00:00Z", "2026-11-22", "x"],
+    "endTimeAt": ["2026-11-23T08:00:00Z", "x"],
+    "aggrMethods": ["max,avg", "stddev", "nonsense"],
+    "aggrPeriodDuration": ["PT1H", "P1D", "PT0S", "x"],
+    "lang": ["ko", "en;q=0.5,*", "?"],
+    "limit": [0, 1, 1000, 10**9, -1],
+    "offset": [0, 3, 10**12],
+    "scopeQ": ["/a/#", "/a;/b", "a//b", "/+"],
+    "orderBy": ["speed", "dist-asc", "createdAt;desc", ";;"],
+    "idPattern": ["urn:.*", "[", "(a+)+$"],
+    "format": ["simplified", "concise", "temporalValues", "aggregatedValues", "x"],
+    "options": ["keyValues", "sysAttrs", "update", "noOverwrite", "count,x"],
 }
 
 
 @st.composite
 def likely(draw: st.DrawFn, case: Case) -> Case:
     """The request with some of its random parts replaced by what a builder would send."""
-    path = case.operation.path
-    if "{id}" in path and draw(st.booleans()):
-        case.path_parameters = {**(case.path_parameters or {}), "id": draw(st.sampled_from(THINGS))}
-    if "{attr}" in path and draw(st.booleans()):
-        case.path_parameters = {
-            **(case.path_parameters or {}),
-            "attr": quote(draw(st.sampled_from(NAMES[:-1])), safe=""),
-        }
-    if draw(st.booleans()):
-        known = [
-            name for name in QUERIES if any(name == p["name"] for p in case.operation.definition.raw["parameters"])
-        ]
-        chosen = draw(st.lists(st.sampled_from(known), max_size=4, unique=True)) if known else []
-        case.query = {name: draw(QUERIES[name]) for name in chosen}
-    if case.operation.body and draw(st.integers(0, 3)):
-        body: Any = entities if path.endswith("/entities") else fragments if "/attrs" in path else entities | fragments
-        case.body = draw(st.lists(body, max_size=3) if "Operations" in path else body)
+    chance = Chance(draw(st.integers(0, 2**32))).stream("builder")
+    path, given_names = case.operation.path, {p["name"] for p in case.operation.definition.raw["parameters"]}
+    replaced = dict(case.path_parameters or {})
+    if "{id}" in path and chance.random() < 0.5:
+        replaced["id"] = chance.choice(THINGS)
+    if "{attr}" in path and chance.random() < 0.5:
+        replaced["attr"] = quote(chance.choice(NAMES[:-1]), safe="")
+    case.path_parameters = replaced
+    known = sorted(given_names & QUERIES.keys())
+    if known and chance.random() < 0.5:
+        chosen = chance.sample(known, min(len(known), chance.randint(0, 4)))
+        case.query = {name: chance.choice(QUERIES[name]) for name in chosen}
+    if case.operation.body and chance.random() < 0.75:
+        made = fragment if "/attrs" in path else entity
+        case.body = [made(chance) for _ in range(chance.randint(0, 3))] if "Operations" in path else made(chance)
     return case
 
 

@@ -150,7 +150,8 @@ class Hub:
         order: Ordering | None = None,
     ) -> tuple[list[Doc], int | None]:
         """A page of the entities a selection means (oldest first unless ordered), and how many there are if asked."""
-        async with self._looking() as connection:
+        # A page alone is one statement after another along the numbers; only with more must the record stand still.
+        async with self._looking(still=count or order is not None) as connection:
             search = await self._search(connection, tenant, selection)
             if order is None or not limit:
                 picked = await search.page(connection, limit, offset) if limit else []
@@ -179,13 +180,14 @@ class Hub:
         return None if row is None else row.no
 
     @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Connection]:
-        """A connection that sees one and the same moment of the record throughout."""
-        async with (
-            self.pool.acquire(timeout=10) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield connection
+    async def _looking(self, *, still: bool = True) -> AsyncIterator[Connection]:
+        """A connection; if `still`, one that sees one and the same moment of the record throughout."""
+        async with self.pool.acquire(timeout=10) as connection:
+            if not still:
+                yield connection
+                return
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
 
     async def _search(self, connection: Connection, tenant: int, selection: Selection) -> Search:
         await self.terms.look_up(connection, selection.names())

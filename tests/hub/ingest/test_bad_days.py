@@ -36,7 +36,7 @@ from sejong.settings import Settings
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[3]
-MESSAGES, PER_MESSAGE = 2000, 4
+MESSAGES, PER_MESSAGE = 2 * 2000, 4
 
 
 def payloads() -> list[bytes]:
@@ -92,7 +92,7 @@ async def test_ingest_killed_in_mid_stream_has_every_acknowledged_reading_once(
         device = Device(broker.port, "gw", created.secret, window=200)
         publishing = asyncio.create_task(asyncio.to_thread(device.send, *payloads()))
         before = 0
-        for wanted in (1000, 3000):
+        for wanted in (200, 800):
             while await count(pool) < wanted:
                 await asyncio.sleep(0.01)
             process.kill()

@@ -47,6 +47,7 @@ class Search:
         self._now = format_instant(now)
         self.maybe = self.sure = "true"
         self._test: Callable[[Doc], bool] | None = None
+        self._decided = False
         self._links = selection.links
         self._known: dict[str, Doc | None] = {}
 
@@ -57,6 +58,7 @@ class Search:
         if numbers:
             second = frozenset(r["type"] for r in await connection.fetch(SECOND_TYPES.text, numbers))
         where = self.selection.where(self._number, self._bind, second)
+        self._decided = where.is_exact
         # NULL means no in both strengths.
         self.maybe, self.sure = where.maybe, f"coalesce({where.sure}, false)"
         if self.selection.asks_attributes:
@@ -86,7 +88,9 @@ class Search:
         picked: list[Doc] = []
         if start is None:
             return picked
-        async for _, entity in self._matches(connection, start, min(PAGE, max(64, 2 * limit))):
+        # Where the database decides nearly everything, no more rows are read than are wanted.
+        size = limit + 2 if self._decided else max(64, 2 * limit)
+        async for _, entity in self._matches(connection, start, min(PAGE, size)):
             if entity is not None:
                 picked.append(entity)
             if len(picked) == limit:
@@ -150,7 +154,7 @@ class Search:
                 yield match
             if len(rows) < size:
                 return
-            after, size = rows[-1][0], PAGE
+            after, size = rows[-1][0], min(PAGE, 4 * size)
 
     async def _tested(self, connection: Connection, rows: Sequence[Any]) -> list[tuple[int, Doc | None]]:
         read = [(no, None if doc is None else self._living(doc), doc is None, sure) for no, doc, sure in rows]
