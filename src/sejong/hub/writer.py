@@ -324,36 +324,39 @@ class Writer:
 
     async def _save_history(self, connection: Connection, tenant: int, touched: Sequence[_Draft], now: str) -> None:
         moment = parse_instant(now)
-        rows: list[tuple[Any, ...]] = []
-        late: list[tuple[Any, ...]] = []
+        rows: list[list[Any]] = []
+        late: list[list[Any]] = []
+        names, skeletons = self._terms.number, self._shapes.number
         for draft in touched:
             for (attribute, dataset, instance, op), is_late, (num, shape, rest) in draft.ops:
                 observed = instance.get("observedAt") if instance else None
-                row = (
+                row = [
                     _moment_of(observed) if observed else moment,
                     moment,
                     0,
                     num,
                     draft.eno,
-                    self._terms.number[attribute],
-                    self._terms.number[dataset] if dataset else 0,
-                    None if shape is None else self._shapes.number[shape],
+                    names[attribute],
+                    names[dataset] if dataset else 0,
+                    None if shape is None else skeletons[shape],
                     op,
                     observed is not None,
                     rest,
-                )
+                ]
                 (late if is_late else rows).append(row)
         if late:
             rows.extend(await self._unseen(connection, late))
         numbers = await self._numbers.take(connection, len(rows))
+        for row, number in zip(rows, numbers, strict=True):
+            row[2] = number
         if rows:
-            await history.copy_history(connection, [(*r[:2], n, *r[3:]) for r, n in zip(rows, numbers, strict=True)])
+            await history.copy_history(connection, rows)
         enos = [d.eno for d in touched]
         first, last = (numbers[0], numbers[-1]) if numbers else (None, None)
         await store.NOTE_CHANGE.run(connection, moment, tenant, enos, first, last)
         await store.TELL_CHANGE.run(connection)
 
-    async def _unseen(self, connection: Connection, late: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    async def _unseen(self, connection: Connection, late: list[list[Any]]) -> list[list[Any]]:
         """Of readings that came late, those the history does not have yet (same attribute, time and value)."""
         keys = [(r[4], r[5], r[6], r[0]) for r in late]
         known = {
@@ -362,7 +365,7 @@ class Writer:
                 connection, *map(list, zip(*keys, strict=True)), min(r[0] for r in late), max(r[0] for r in late)
             )
         }
-        fresh: list[tuple[Any, ...]] = []
+        fresh: list[list[Any]] = []
         for row in late:
             key = (row[4], row[5], row[6], row[0], row[3], row[10])
             if key not in known:

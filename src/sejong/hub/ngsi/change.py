@@ -73,7 +73,10 @@ def replace_entity(old: Doc, new: Doc, now: str) -> Change:
 
     Raises ResourceNotFound if the old entity has expired.
     """
-    old = _present(old, now)
+    return _replaced(_present(old, now), new, now)
+
+
+def _replaced(old: Doc, new: Doc, now: str) -> Change:
     draft = _Draft({"id": old["id"], "type": new.get("type", old["type"])}, now)
     draft.entity["createdAt"] = old["createdAt"]
     if "expiresAt" in new:
@@ -248,7 +251,7 @@ def purge_attrs(
 def upsert_replace(old: Doc | None, new: Doc, now: str) -> Change:
     """Batch upsert in its default manner: create what is unknown, replace what exists."""
     current = None if old is None else live(old, now)
-    return create(new, now) if current is None else replace_entity(current, new, now)
+    return create(new, now) if current is None else _replaced(current, new, now)
 
 
 def upsert_update(old: Doc | None, new: Doc, now: str, *, no_overwrite: bool = False) -> Change:
