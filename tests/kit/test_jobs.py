@@ -27,9 +27,11 @@ PERIODIC = {name: cron for service in SERVICES for name, cron in service.periodi
 
 
 async def tell(city: City, act: Act, **arguments: Any) -> None:
-    """A job that says what it was given."""
+    """A job that says what it was given, in a row of its own that a replayed act would not hold back."""
     assert city.clock is not None
-    act.emit(Happened("test.Worked", arguments))
+    await act.connection.execute(
+        "insert into kit.event(name, at, act, payload) values ('test.Worked', $1, $2, $3)", act.now, act.id, arguments
+    )
 
 
 async def work(city: City, jobs: Mapping[str, Job], periodic: Mapping[str, str] | None = None) -> procrastinate.App:

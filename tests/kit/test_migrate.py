@@ -106,6 +106,15 @@ async def test_a_failing_step_leaves_nothing_of_itself(blank: asyncpg.Connection
     assert await migrate(blank, [ONE, mended]) == [mended]
 
 
+async def test_a_step_that_cannot_be_remembered_is_undone(blank: asyncpg.Connection) -> None:
+    await migrate(blank, [ONE])
+    forgetful = Migration("bikes", "0002_forget.sql", "create table bikes.more(a int); drop table kit.migration")
+    with pytest.raises(MigrationFailed, match=r"kit\.migration"):
+        await migrate(blank, [ONE, forgetful])
+    assert await tables(blank) == {"one"}
+    assert await migrate(blank, [ONE, TWO]) == [TWO]
+
+
 async def test_after_a_failure_the_next_process_need_not_wait(blank: asyncpg.Connection, another: More) -> None:
     with pytest.raises(MigrationFailed):
         await migrate(blank, [Migration("bikes", "0001_no.sql", "this is no sql")])
