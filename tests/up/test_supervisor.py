@@ -157,6 +157,8 @@ def test_previous_log_is_kept(start: Callable[..., City], state: Path) -> None:
     for _ in range(2):
         city = start("work")
         city.wait_until_up()
+        # Alive counts as up: the part may not have said anything yet.
+        assert eventually(lambda: (state / "logs" / "work.log").read_text() != "")
         city.stop()
     assert (state / "logs" / "work.log.1").read_text() == (state / "logs" / "work.log").read_text()
 
