@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from bench.load import Load, drive, request
+from bench.load import Load, answered, drive, request
 from bench.servers import free_port, granian, memory_mb, serving
 from sejong.kit.embedded_postgres import Cluster
 from sejong.kit.postgres import connect
@@ -76,28 +77,33 @@ def measure_hub(cluster: Cluster, seconds: float, entities: int) -> dict[str, An
     return found
 
 
-async def upserts(port: int, path: str, entities: int, connections: int = 4) -> float:
-    """Entities a second when batches of a thousand come on some connections, twice over (create, then replace)."""
-    bodies = [
-        json.dumps([entity(n, round_) for n in range(start, start + BATCH)]).encode()
-        for round_ in range(2)
-        for start in range(0, entities, BATCH)
-    ]
-    waiting = iter(range(len(bodies)))
-    from bench.load import answered
+async def upserts(port: int, path: str, entities: int) -> float:
+    """Entities a second when batches of a thousand come on four connections, twice over (create, then replace).
 
-    async def one() -> None:
+    The second round begins when the first has ended: the peer cannot take the same id on two connections at once.
+    """
+    rounds = [
+        [
+            json.dumps([entity(n, k) for n in range(start, start + BATCH)]).encode()
+            for start in range(0, entities, BATCH)
+        ]
+        for k in range(2)
+    ]
+
+    async def one(waiting: Iterator[bytes]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for n in waiting:
-            writer.write(request("POST", path, bodies[n]))
+        for body in waiting:
+            writer.write(request("POST", path, body))
             status = await answered(reader)
             if status >= 300:
                 raise RuntimeError(f"upsert answered {status}")
         writer.close()
 
     started = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(connections)))
-    return round(len(bodies) * BATCH / (time.perf_counter() - started), 1)
+    for bodies in rounds:
+        waiting = iter(bodies)
+        await asyncio.gather(*(one(waiting) for _ in range(4)))
+    return round(2 * entities / (time.perf_counter() - started), 1)
 
 
 async def measure_copy(cluster: Cluster, rows: int = 200_000) -> dict[str, Any]:
@@ -130,10 +136,10 @@ def measure_orm(cluster: Cluster, seconds: float, entities: int) -> dict[str, An
     env = {"BENCH_ORM_URL": f"postgresql+asyncpg://{user}@/bench_orm", "BENCH_PG_HOST": host}
     port = free_port()
     with serving(granian("bench.peers:orm", port, factory=True), port, "/docs", env) as (process, start_s):
-        rate = asyncio.run(upserts(port, "/upsert", min(entities, 4000), 1))
+        rate = asyncio.run(upserts(port, "/upsert", entities))
 
         def get(n: int) -> bytes:
-            return request("GET", f"/entities/urn:ngsi-ld:Bench:{n * 7919 % min(entities, 4000)}")
+            return request("GET", f"/entities/urn:ngsi-ld:Bench:{n * 7919 % entities}")
 
         got = asyncio.run(drive(port, get, connections=32, seconds=seconds))
         return {

@@ -108,9 +108,15 @@ async def migrated(settings: Settings) -> str:
 
 @pytest.fixture
 async def empty(migrated: str) -> AsyncIterator[str]:
-    """The same database, every row of the test before gone."""
+    """The same database with nothing in it, whatever the test before left (also one that did not use this fixture)."""
+    await emptied(migrated)
     yield migrated
-    connection = await asyncpg.connect(migrated)
+    await emptied(migrated)
+
+
+async def emptied(dsn: str) -> None:
+    """Delete every row of a database."""
+    connection = await asyncpg.connect(dsn)
     try:
         await wipe(connection)
     finally:

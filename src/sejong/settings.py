@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     clock_start: AwareDatetime | None = Field(
         default=None, description="Real moment from which a faster city clock is counted; every process needs the same."
     )
-    database_pool: int = Field(default=8, ge=2, le=100, description="Database connections per process at most.")
+    database_pool: int = Field(default=8, ge=5, le=100, description="Database connections per process at most.")
     language: Literal["ko", "en"] = Field(default="ko", description="Language shown when a visitor states none.")
     log_style: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")

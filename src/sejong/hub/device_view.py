@@ -97,14 +97,10 @@ class DeviceView:
         cards = await self._cards([row.entity for row in rows])
         return [
             SilentDevice(
-                id=row.entity,
-                type=card.type if card else "",
-                name_ko=card.name_ko if card else row.entity,
-                name_en=card.name_en if card else row.entity,
+                **_named(row.entity, cards.get(row.entity)),
                 last_seen=row.seen,
             )
             for row in rows
-            for card in [cards.get(row.entity)]
         ]
 
     async def suspects(self, limit: int) -> list[Suspect]:
@@ -115,10 +111,7 @@ class DeviceView:
         cards = await self._cards([row.entity for row in rows])
         return [
             Suspect(
-                id=row.entity,
-                type=card.type if card else "",
-                name_ko=card.name_ko if card else row.entity,
-                name_en=card.name_en if card else row.entity,
+                **_named(row.entity, cards.get(row.entity)),
                 attribute=context.compact(row.attribute),
                 kind=row.kind,
                 last=row.last,
@@ -128,7 +121,6 @@ class DeviceView:
                 high=row.high,
             )
             for row in rows
-            for card in [cards.get(row.entity)]
         ]
 
     async def dead_letters(self, limit: int, offset: int, reason: str | None = None) -> tuple[list[DeadLetter], int]:
@@ -155,6 +147,13 @@ class DeviceView:
 
     async def _cards(self, ids: Sequence[str]) -> dict[str, Card]:
         return {card.id: card for card in await self.record.cards_of(ids)}
+
+
+def _named(entity_id: str, card: Card | None) -> dict[str, str]:
+    """What a thing is called in a list; by its id when it is not in the record."""
+    if card is None:
+        return {"id": entity_id, "type": "", "name_ko": entity_id, "name_en": entity_id}
+    return {"id": entity_id, "type": card.type, "name_ko": card.name_ko, "name_en": card.name_en}
 
 
 def _letter(row: LetterRow) -> DeadLetter:

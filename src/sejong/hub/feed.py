@@ -9,7 +9,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from sejong.hub.store.entities import CHANGES_AFTER, LAST_CHANGE
+from sejong.hub.store.entities import CHANGES_AFTER, PRESENT
 from sejong.kit.postgres import Pool
 
 log = structlog.get_logger("hub")
@@ -19,6 +19,8 @@ MOST_WAITING = 64
 PAGE = 500
 LOOK_ANYWAY = 5.0
 """Seconds after which the feed looks even without a notification (one may be lost with a connection). Chosen."""
+LOOK_SOON = 0.2
+"""Seconds after which it looks again when a notified commit was not to be seen yet. Chosen."""
 
 
 class ChangeFeed:
@@ -48,23 +50,27 @@ class ChangeFeed:
             listener.end()
 
     async def _follow(self) -> None:
-        last = -1
+        last: tuple[str, int] | None = None
         away = False
         while True:
             try:
                 async with self._pool.acquire(timeout=10) as connection:
                     await connection.add_listener("hub_change", self._noticed)
                     try:
-                        if last < 0:
-                            last = await LAST_CHANGE.value(connection)
+                        if last is None:
+                            last = (await PRESENT.value(connection), 0)
                         if away:
                             log.info("feed_back")
                             away = False
                         while True:
-                            last = await self._read(connection, last)
+                            # Cleared before looking: a commit during the look is looked at next time.
+                            woken = self._wake.is_set()
                             self._wake.clear()
+                            before, last = last, await self._read(connection, last)
+                            # Woken in vain: the commit waits behind a transaction that still runs.
+                            pause = LOOK_SOON if woken and last == before else LOOK_ANYWAY
                             with suppress(TimeoutError):
-                                await asyncio.wait_for(self._wake.wait(), LOOK_ANYWAY)
+                                await asyncio.wait_for(self._wake.wait(), pause)
                     finally:
                         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                             await connection.remove_listener("hub_change", self._noticed)
@@ -74,11 +80,11 @@ class ChangeFeed:
                     away = True
                 await asyncio.sleep(0.5)
 
-    async def _read(self, connection: asyncpg.pool.PoolConnectionProxy, last: int) -> int:
+    async def _read(self, connection: asyncpg.pool.PoolConnectionProxy, last: tuple[str, int]) -> tuple[str, int]:
         while True:
-            rows = await CHANGES_AFTER.all(connection, last, PAGE)
+            rows = await CHANGES_AFTER.all(connection, *last, PAGE)
             if rows:
-                last = rows[-1].seq
+                last = (rows[-1].xid, rows[-1].seq)
                 changed = list(dict.fromkeys(no for row in rows for no in row.enos))
                 for listener in list(self._listeners):
                     listener.offer(changed)

@@ -345,7 +345,7 @@ class Writer:
                 ]
                 (late if is_late else rows).append(row)
         if late:
-            rows.extend(await self._unseen(connection, late))
+            rows.extend(await self._unseen(connection, late, rows))
         numbers = await self._numbers.take(connection, len(rows))
         for row, number in zip(rows, numbers, strict=True):
             row[2] = number
@@ -356,8 +356,11 @@ class Writer:
         await store.NOTE_CHANGE.run(connection, moment, tenant, enos, first, last)
         await store.TELL_CHANGE.run(connection)
 
-    async def _unseen(self, connection: Connection, late: list[list[Any]]) -> list[list[Any]]:
-        """Of readings that came late, those the history does not have yet (same attribute, time and value)."""
+    async def _unseen(self, connection: Connection, late: list[list[Any]], writing: list[list[Any]]) -> list[list[Any]]:
+        """Of readings that came late, those the history does not have yet (same attribute, time and value).
+
+        What this very commit is `writing` counts as there.
+        """
         keys = [(r[4], r[5], r[6], r[0]) for r in late]
         known = {
             (s.eno, s.ano, s.ds, s.t, s.num, s.val)
@@ -365,13 +368,19 @@ class Writer:
                 connection, *map(list, zip(*keys, strict=True)), min(r[0] for r in late), max(r[0] for r in late)
             )
         }
+        known.update(map(_sameness, writing))
         fresh: list[list[Any]] = []
         for row in late:
-            key = (row[4], row[5], row[6], row[0], row[3], row[10])
+            key = _sameness(row)
             if key not in known:
                 known.add(key)
                 fresh.append(row)
         return fresh
+
+
+def _sameness(row: list[Any]) -> tuple[Any, ...]:
+    """What makes two history rows the same reading: entity, attribute, dataset, time and value."""
+    return (row[4], row[5], row[6], row[0], row[3], row[10])
 
 
 def _refusal(error: Exception) -> CityError:

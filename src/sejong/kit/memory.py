@@ -6,7 +6,7 @@ import gc
 
 
 def spare_the_collector() -> None:
-    """Look for reference cycles a hundred times more rarely: documents are trees, and looking costs half the time.
+    """Look for reference cycles a hundred times more rarely: documents are trees, and looking costs time.
 
     Called once, when everything is imported. Measured: docs/decisions/0003-hub-storage.md.
     """

@@ -34,7 +34,11 @@ def configure_logs(style: str = "text", level: str = "info") -> None:
     last = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Not the default, which prints local variables: they hold what people sent.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     if style != "json":
         shared = shared[:-1]

@@ -111,13 +111,23 @@ TELL_CHANGE = Sql("select pg_notify('hub_change', '')")
 class ChangeRow(msgspec.Struct, frozen=True):
     """One commit of the hub: which entities changed."""
 
+    xid: str
     seq: int
     at: datetime
     enos: list[int]
 
 
-CHANGES_AFTER = Sql("select seq, at, enos from hub.change where seq > $1 order by seq limit $2", ChangeRow)
-LAST_CHANGE = Sql("select coalesce(max(seq), 0) from hub.change")
+# In the order of (xid, seq) and only below the oldest transaction still running, so that a commit whose number was
+# taken earlier but which ends later is never passed over (as kit.events reads its events).
+CHANGES_AFTER = Sql(
+    """
+select xid::text as xid, seq, at, enos from hub.change
+where (xid, seq) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
+order by xid, seq limit $3
+""",
+    ChangeRow,
+)
+PRESENT = Sql("select pg_snapshot_xmin(pg_current_snapshot())::text")
 TRIM_CHANGES = Sql("delete from hub.change where at < $1")
 EXPIRED = Sql(
     """
