@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from sejong.citypack.api import build_basemap, open_pack
 
@@ -33,6 +33,7 @@ CHROMIUM = (
 )
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # two busy cores: what takes long is not wrong, and nothing here measures time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
