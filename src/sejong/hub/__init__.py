@@ -11,11 +11,13 @@ SERVICE = Service(
     jobs={
         "hub.ensure_months": "sejong.hub.jobs:ensure_months",
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",
+        "hub.trim_values": "sejong.hub.jobs:trim_values",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
         "hub.trim_changes": "17 * * * *",
+        "hub.trim_values": "43 4 * * *",
         "hub.remove_expired": "* * * * *",
     },
 )

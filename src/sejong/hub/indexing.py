@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -63,17 +63,20 @@ def scalars(entity: Mapping[str, Any], number_of: Callable[[str], int]) -> dict[
     """Attribute number → its one scalar value, or None where only the document can answer a query."""
     found: dict[str, Any] = {}
     for key, instances in entity.items():
-        if key in SYSTEM:
-            continue
-        value = None
-        if len(instances) == 1:
-            instance = instances[0]
-            if "datasetId" not in instance and "expiresAt" not in instance:
-                value = instance["value"] if "value" in instance else instance.get("object")
-                if value.__class__ is not float:
-                    value = _scalar(value)
-        found[str(number_of(key))] = value
+        if key not in SYSTEM:
+            found[str(number_of(key))] = scalar_of(instances)
     return found
+
+
+def scalar_of(instances: Sequence[Mapping[str, Any]]) -> str | int | float | None:
+    """The one scalar value of an attribute, or None where only the document can answer a query."""
+    if len(instances) != 1:
+        return None
+    instance = instances[0]
+    if "datasetId" in instance or "expiresAt" in instance:
+        return None
+    value = instance["value"] if "value" in instance else instance.get("object")
+    return value if value.__class__ is float else _scalar(value)
 
 
 def _scalar(value: Any) -> str | int | float | None:

@@ -6,13 +6,15 @@ from datetime import timedelta
 
 from sejong.hub.service import Hub
 from sejong.hub.store import entities as store
-from sejong.hub.store import history
+from sejong.hub.store import history, values
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kit.act import Act
 from sejong.kit.city import City
 
 KEEP_CHANGES = timedelta(days=1)
 """How long the note of which entities a commit changed is kept. Chosen: longer than any restart."""
+KEEP_UNUSED = timedelta(days=30)
+"""How long an index of values is kept after the last query that used it. Chosen: monthly reports find theirs."""
 MOST_EXPIRED = 1000
 
 
@@ -26,6 +28,12 @@ async def ensure_months(city: City, act: Act) -> None:
 async def trim_changes(city: City, act: Act) -> None:
     """Forget which entities changed more than a day ago."""
     await store.TRIM_CHANGES.run(act.connection, act.now - KEEP_CHANGES)
+
+
+async def trim_values(city: City, act: Act) -> None:
+    """Give up indexes of values nobody asked for in a month, and forget values of what is gone."""
+    await values.DROP_UNUSED.run(act.connection, act.now - KEEP_UNUSED)
+    await values.TRIM.run(act.connection)
 
 
 async def remove_expired(city: City, act: Act) -> None:

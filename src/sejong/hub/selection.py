@@ -125,6 +125,19 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(geosql.to_sql(self.geo, number, bind))
         return all_of(parts) if parts else EVERYTHING
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether only looking at entity after entity finds what is meant (no id, no place leads there)."""
+        placed = self.geo is not None or any(who.ids is not None for who in self.who)
+        return not placed and (self.q is not None or self.attributes is not None)
+
+    def first_type(self, number: Callable[[str], int | None], second: frozenset[int]) -> int | None:
+        """The number of the one type the index on (tenant, type, number) can be walked by, if there is but one."""
+        if len(self.who) != 1 or self.who[0].types is None:
+            return None
+        known = [n for iri in self.who[0].types.simple_types or () if (n := number(iri)) is not None]
+        return known[0] if len(known) == 1 and known[0] not in second else None
+
 
 def select(
     expand: Expand,

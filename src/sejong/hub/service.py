@@ -33,6 +33,7 @@ from sejong.hub.store.terms import (
     ALL_TERMS,
     Dictionary,
 )
+from sejong.hub.value_index import ValueIndex
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
@@ -64,6 +65,7 @@ class Hub:
         self.shapes = Dictionary(ALL_SHAPES, ADD_SHAPES)
         self.writer = Writer(pool, clock, self.terms, self.shapes)
         self.reader = Reader(pool)
+        self.values = ValueIndex(pool, clock)
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
         self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
@@ -77,6 +79,7 @@ class Hub:
         async with self.pool.acquire() as connection:
             await self.terms.refresh(connection)
             await self.shapes.refresh(connection)
+            await self.values.open(connection)
             today = self.clock.now().date()
             await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
             await self._refresh_tenants(connection)
@@ -84,6 +87,7 @@ class Hub:
 
     async def close(self) -> None:
         """Finish waiting writes."""
+        await self.values.close()
         await self.writer.stop()
         await self.contexts.close()
 
@@ -191,7 +195,8 @@ class Hub:
 
     async def _search(self, connection: Connection, tenant: int, selection: Selection) -> Search:
         await self.terms.look_up(connection, selection.names())
-        return await Search(tenant, self.clock.now(), selection, self.terms.number.get).prepare(connection)
+        search = Search(tenant, self.clock.now(), selection, self.terms.number.get, index=self.values)
+        return await search.prepare(connection)
 
     def living(self, doc: bytes, now: str | None = None) -> Doc | None:
         """A stored document without what has expired; None when all of it has."""

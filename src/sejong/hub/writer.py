@@ -21,12 +21,12 @@ import msgspec
 import structlog
 
 from sejong.hub import shapes
-from sejong.hub.indexing import SYSTEM, entity_row
+from sejong.hub.indexing import SYSTEM, entity_row, scalar_of
 from sejong.hub.ngsi.change import delete_entity, live
 from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.store import entities as store
-from sejong.hub.store import history
+from sejong.hub.store import history, values
 from sejong.hub.store.entities import EXPIRES, EntityRow, Stored
 from sejong.hub.store.terms import Dictionary
 from sejong.kernel.clock import Clock
@@ -36,6 +36,7 @@ from sejong.kit.telemetry import BATCH_ROWS, BATCH_SECONDS
 
 log = structlog.get_logger("hub")
 _decode = msgspec.json.decode
+_encode = msgspec.json.encode
 _moment_of = lru_cache(maxsize=4096)(parse_instant)
 
 LARGEST_COMMIT = 4000
@@ -353,8 +354,25 @@ class Writer:
             await history.copy_history(connection, rows)
         enos = [d.eno for d in touched]
         first, last = (numbers[0], numbers[-1]) if numbers else (None, None)
-        await store.NOTE_CHANGE.run(connection, moment, tenant, enos, first, last)
+        indexed = await store.NOTE_CHANGE.value(connection, moment, tenant, enos, first, last)
+        if indexed:
+            await self._index_values(connection, touched, indexed)
         await store.TELL_CHANGE.run(connection)
+
+    async def _index_values(self, connection: Connection, touched: Sequence[_Draft], indexed: Sequence[int]) -> None:
+        """Keep the indexes of values true. What is no longer there may stay: readers look at the entity again."""
+        changed: list[tuple[int, int, str]] = []
+        for number in indexed:
+            name = self._terms.text.get(number)
+            for draft in touched:
+                if name is None or draft.after is None or draft.after is draft.before or name not in draft.after:
+                    continue
+                value = _encode(scalar_of(draft.after[name]))
+                before = None if draft.before is None else draft.before.get(name)
+                if before is None or _encode(scalar_of(before)) != value:
+                    changed.append((draft.eno, number, value.decode()))
+        if changed:
+            await values.PUT.run(connection, *map(list, zip(*sorted(changed), strict=True)))
 
     async def _unseen(self, connection: Connection, late: list[list[Any]], writing: list[list[Any]]) -> list[list[Any]]:
         """Of readings that came late, those the history does not have yet (same attribute, time and value).

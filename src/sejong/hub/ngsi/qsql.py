@@ -8,7 +8,8 @@ of a known type, so 5 and "5" never meet.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from sejong.hub.ngsi.instants import try_instant
 from sejong.hub.ngsi.patterns import Pattern, compile_pattern
@@ -67,6 +68,56 @@ def to_sql(
     draft = Draft()
     fragment = _Writer(draft, term_no, prefix).node(query.root)
     return draft.bound(fragment, bind, with_sure=with_sure)
+
+
+def by_value(query: Query, term_no: TermNo, *, val: str = "val") -> dict[int, tuple[str, list[Any]]]:
+    """What an index of values can narrow: attribute number → a condition on ``val`` (jsonb) and its parameters.
+
+    Every match of the query meets it, or has JSON null for ``val`` (then the document decides). Only of conditions
+    that all must hold and that compare an attribute's own value, numbers by order or any scalar by equality.
+    """
+    found: dict[int, list[Term]] = {}
+    for term in _conjuncts(query.root):
+        number = None if term.path.is_system else term_no(term.path.names[0].key)
+        if number is not None and _is_narrowing(term):
+            found.setdefault(number, []).append(term)
+    return {number: _value_condition(terms, val) for number, terms in found.items()}
+
+
+def _value_condition(terms: Sequence[Term], val: str) -> tuple[str, list[Any]]:
+    draft, values = Draft(), []
+    writer = _Writer(draft, lambda _: None, "")
+
+    def bind(value: Any) -> str:
+        values.append(value)
+        return f"${len(values)}"
+
+    parts = [writer.positive(term.op, term.operand, _Bare(val)) for term in terms if term.operand is not None]
+    return draft.bound(all_of(exact(part.maybe) for part in parts), bind, with_sure=False).maybe, values
+
+
+def _conjuncts(node: Node) -> Iterator[Term]:
+    if isinstance(node, Term):
+        yield node
+    elif isinstance(node, And):
+        for item in node.items:
+            yield from _conjuncts(item)
+
+
+def _is_narrowing(term: Term) -> bool:
+    path = term.path
+    if len(path.names) > 1 or path.linked is not None or path.members:
+        return False
+    match term.op, term.operand:
+        case "==", Range(low, _):
+            return low.kind == "number"
+        case "==", OneOf(values):
+            return all(value.kind not in _SURE_MOMENT for value in values)
+        case "==", Value():
+            return term.operand.kind not in _SURE_MOMENT
+        case ((">" | ">=" | "<" | "<="), Value()):
+            return term.operand.kind == "number"
+    return False
 
 
 class _Writer:
@@ -243,3 +294,14 @@ class _Scalar:
         self.is_scalar = f"({self.json} <> 'null'::jsonb)"
         self.is_text = f"(jsonb_typeof({self.json}) = 'string')"
         self.is_number = f"(jsonb_typeof({self.json}) = 'number')"
+
+
+class _Bare(_Scalar):
+    """SQL texts about a column that holds the one value itself."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column, "")
+        self.json = column
+        self.text = f"({column} #>> '{{}}')"
+        self.is_text = f"(jsonb_typeof({column}) = 'string')"
+        self.is_number = f"(jsonb_typeof({column}) = 'number')"

@@ -102,8 +102,10 @@ DROP_MORE_TYPES = Sql("delete from hub.entity_type where eno = any($1)")
 ADD_MORE_TYPES = Sql(
     "insert into hub.entity_type(type, eno) select unnest($1::int[]), unnest($2::int[]) on conflict do nothing"
 )
+# Also tells which attributes have an index of their values at this moment (see store/values.py).
 NOTE_CHANGE = Sql("""
 insert into hub.change(at, tenant, enos, first_instance, last_instance) values ($1, $2, $3, $4, $5)
+returning array(select ano from hub.indexed)
 """)
 TELL_CHANGE = Sql("select pg_notify('hub_change', '')")
 

@@ -5,12 +5,14 @@ Texts come from `selection.where` alone, which binds every value of a client as 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from sejong.hub.ngsi import qsql
 from sejong.hub.ngsi.change import live
 from sejong.hub.ngsi.errors import TooComplexQuery
 from sejong.hub.ngsi.instants import format_instant
@@ -27,7 +29,47 @@ MOST_ORDERED = 100_000
 """Entities one request puts in an order of its own at most. Chosen: a few seconds of work."""
 MOST_KNOWN = 20_000
 """Linked entities kept while candidates are tested. Chosen."""
+MOST_CANDIDATES = 20_000
+"""Entities an index of values may bring. Chosen: beyond it every tenth entity or so matches, and a scan soon ends."""
+MOST_ONCE = 400
+LARGEST_WINDOW = 25_600
 _TRANSIENT = f"position('{EXPIRES.decode()}'::bytea in doc) > 0"
+
+
+class ValueIndex(Protocol):
+    """Which attributes have an index of their values (`hub/value_index.py`)."""
+
+    @property
+    def ready(self) -> frozenset[int]:
+        """Attributes whose index is whole."""
+        ...
+
+    def scanned(self, attributes: Iterable[int], rows: int) -> None:
+        """A query had to look at this many entities although it compares these attributes."""
+
+    def used(self, attribute: int) -> None:
+        """A query was answered from the index of this attribute."""
+
+    def gone(self, attribute: int) -> None:
+        """The index turned out to be there no more."""
+
+
+def _candidates_of(attribute: int, condition: str) -> str:
+    """Statement: whether the index may answer (read together, as it may be given up), and the numbers it brings."""
+    found = f"select eno from hub.attribute_value where ano = {attribute:d} and"
+    most = f"limit {MOST_CANDIDATES + 1}"
+    return (
+        f"select (select ready from hub.indexed where ano = {attribute:d}), "
+        f"array({found} {condition} {most}) || array({found} val = 'null'::jsonb {most})"
+    )
+
+
+async def _handfuls(numbers: list[int], after: int, size: int) -> AsyncIterator[list[int]]:
+    """The numbers above `after`, `size` of them first, then more and more at once."""
+    start = bisect_right(numbers, after)
+    while start < len(numbers):
+        yield numbers[start : start + size]
+        start, size = start + size, min(PAGE, 2 * size)
 
 
 class Search:
@@ -41,13 +83,16 @@ class Search:
         number: Callable[[str], int | None],
         *,
         history: bool = False,
+        index: ValueIndex | None = None,
     ) -> None:
         self.values: list[Any] = [tenant, now]
         self.selection, self._number, self._history = selection, number, history
+        self._index = index
+        self._first_type: int | None = None
+        self._looked = 0
         self._now = format_instant(now)
         self.maybe = self.sure = "true"
         self._test: Callable[[Doc], bool] | None = None
-        self._decided = False
         self._links = selection.links
         self._known: dict[str, Doc | None] = {}
 
@@ -58,7 +103,7 @@ class Search:
         if numbers:
             second = frozenset(r["type"] for r in await connection.fetch(SECOND_TYPES.text, numbers))
         where = self.selection.where(self._number, self._bind, second)
-        self._decided = where.is_exact
+        self._first_type = self.selection.first_type(self._number, second)
         # NULL means no in both strengths.
         self.maybe, self.sure = where.maybe, f"coalesce({where.sure}, false)"
         if self.selection.asks_attributes:
@@ -73,33 +118,50 @@ class Search:
         return f"${len(self.values)}"
 
     @property
-    def _head(self) -> str:
+    def _bare_head(self) -> str:
         alive = "deleted is null and (expires is null or expires > $2)"
         if self._history:
             alive = "$2::timestamptz is not null"
-        return f"from hub.entity where tenant = $1 and {alive} and ({self.maybe})"
+        return f"from hub.entity where tenant = $1 and {alive}"
+
+    @property
+    def _head(self) -> str:
+        return f"{self._bare_head} and ({self.maybe})"
 
     async def page(self, connection: Connection, limit: int, offset: int) -> list[Doc]:
         """`limit` living entities after the first `offset`, in order of their creation."""
         if self._test is None:
             sql = f"select doc {self._head} order by no limit {int(limit)} offset {int(offset)}"
             return [e for (doc,) in await connection.fetch(sql, *self.values) if (e := self._living(doc))]
-        start = await self._skip(connection, offset) if offset else 0
+        numbers = await self._candidates(connection)
+        start = await self._skip(connection, offset, numbers) if offset else 0
         picked: list[Doc] = []
         if start is None:
             return picked
-        # Where the database decides nearly everything, no more rows are read than are wanted.
-        size = limit + 2 if self._decided else max(64, 2 * limit)
-        async for _, entity in self._matches(connection, start, min(PAGE, size)):
+        # Mostly the database decides, and no more rows are read than are wanted; else more and more at once.
+        size = min(PAGE, limit + 2)
+        if numbers is not None:
+            matches = self._among(connection, _handfuls(numbers, start, size))
+        elif self.selection.is_scanned and not self._history:
+            matches = self._among(connection, self._scan(connection, start, size))
+        else:
+            matches = self._matches(connection, start, size)
+        async for _, entity in matches:
             if entity is not None:
                 picked.append(entity)
             if len(picked) == limit:
                 break
+        if self._index is not None and self._looked and self.selection.q is not None:
+            self._index.scanned(qsql.by_value(self.selection.q, self._number).keys(), self._looked)
         return picked
 
-    async def _skip(self, connection: Connection, offset: int) -> int | None:
+    async def _skip(self, connection: Connection, offset: int, numbers: list[int] | None) -> int | None:
         """The number of the `offset`-th match, None if there are fewer."""
-        async for no, _ in self._matches(connection, documents=False):
+        if numbers is None:
+            matches = self._matches(connection, documents=False)
+        else:
+            matches = self._among(connection, _handfuls(numbers, 0, PAGE), documents=False)
+        async for no, _ in matches:
             offset -= 1
             if not offset:
                 return no
@@ -155,6 +217,56 @@ class Search:
             if len(rows) < size:
                 return
             after, size = rows[-1][0], min(PAGE, 4 * size)
+
+    async def _among(
+        self, connection: Connection, handfuls: AsyncIterator[list[int]], *, documents: bool = True
+    ) -> AsyncIterator[tuple[int, Doc | None]]:
+        """As `_matches`, but looking only at the entities of these numbers, which come in order."""
+        doc = "doc" if documents else f"case when {self.sure} then null else doc end as doc"
+        place = f"${len(self.values) + 1}"
+        sql = f"select no, {doc}, {self.sure} as sure {self._head} and no = any({place}::int[]) order by no"
+        async for numbers in handfuls:
+            rows = await connection.fetch(sql, *self.values, numbers)
+            for match in await self._tested(connection, rows):
+                yield match
+
+    async def _candidates(self, connection: Connection) -> list[int] | None:
+        """All entities that can match, in order, where an index of values tells; None where there is none or too many.
+
+        Also those whose document must be asked, and some that are gone: every one is looked at again.
+        """
+        index, query = self._index, self.selection.q
+        if index is None or query is None or not index.ready or not self.selection.is_scanned or self._history:
+            return None
+        found: set[int] | None = None
+        for number, (condition, values) in qsql.by_value(query, self._number).items():
+            if number in index.ready:
+                ((ready, numbers),) = await connection.fetch(_candidates_of(number, condition), *values)
+                if not ready:
+                    index.gone(number)
+                elif len(numbers) <= MOST_CANDIDATES:
+                    index.used(number)
+                    found = set(numbers) if found is None else found.intersection(numbers)
+        return None if found is None else sorted(found)
+
+    async def _scan(self, connection: Connection, after: int, size: int) -> AsyncIterator[list[int]]:
+        """Numbers of entities that may match, found by looking at all of their type (or all there are) in order."""
+        place = f"${len(self.values) + 1}"
+        kind = "true" if self._first_type is None else f"type0 = {self._first_type:d}"
+        # The inner limit keeps the planner, which knows nothing about values, on the index of types.
+        looked_at = f"select * {self._bare_head} and {kind} and no > {place} order by no limit"
+        # Naming `sure` gives every parameter a place.
+        found = f"array_agg(no) filter (where ({self.maybe}) and (({self.sure}) or true))"
+        window = max(MOST_ONCE, 4 * size)
+        while True:
+            sql = f"select count(*), max(no), {found} from ({looked_at} {window}) as looked_at"
+            ((seen, last, numbers),) = await connection.fetch(sql, *self.values, after)
+            self._looked += seen
+            async for few in _handfuls(numbers or [], 0, size):
+                yield few
+            if seen < window:
+                return
+            after, window = last, min(LARGEST_WINDOW, 4 * window)
 
     async def _tested(self, connection: Connection, rows: Sequence[Any]) -> list[tuple[int, Doc | None]]:
         read = [(no, None if doc is None else self._living(doc), doc is None, sure) for no, doc, sure in rows]
