@@ -28,11 +28,12 @@ def split(instance: Mapping[str, Any]) -> tuple[float | None, str | None, bytes 
     Times and the dataset id are columns of their own and never part of shape or rest.
     """
     value = instance.get("value")
-    number = _number(value)
-    if number is not None and type(value) is not bool and instance.get("type") == "Property":
+    kind = value.__class__
+    number = value if kind is float else _number(value)
+    if number is not None and kind is not bool and instance.get("type") == "Property":
         marks = _marks(instance)
         if marks is not None:
-            return number, _shape(type(value), instance.get("unitCode"), marks), None
+            return number, _shape(kind, instance.get("unitCode"), marks), None
     return number, None, _encode({k: v for k, v in instance.items() if k not in _TIMES})
 
 
@@ -66,9 +67,9 @@ def _number(value: Any) -> float | None:
 
 def _marks(instance: Mapping[str, Any]) -> tuple[tuple[str, bool], ...] | None:
     """The yes/no marks of an instance that has nothing else beside number, unit and times; None if it has."""
-    extra = instance.keys() - _PLAIN
-    if not extra:
+    if _PLAIN.issuperset(instance):
         return ()
+    extra = instance.keys() - _PLAIN
     marks: list[tuple[str, bool]] = []
     for key in sorted(extra):
         part = instance[key]

@@ -77,20 +77,50 @@ def replace_entity(old: Doc, new: Doc, now: str) -> Change:
 
 
 def _replaced(old: Doc, new: Doc, now: str) -> Change:
-    draft = _Draft({"id": old["id"], "type": new.get("type", old["type"])}, now)
-    draft.entity["createdAt"] = old["createdAt"]
+    # The path of every batch upsert: written out instead of going instance by instance through a draft.
+    entity: Doc = {"id": old["id"], "type": new.get("type", old["type"])}
+    scope, before = new.get("scope", NULL), old.get("scope")
+    if scope != NULL:
+        entity["scope"] = scope
+    entity["createdAt"], entity["modifiedAt"] = old["createdAt"], now
     if "expiresAt" in new:
-        draft.entity["expiresAt"] = new["expiresAt"]
-    draft.before = old
-    draft.touched = True
-    for attribute, instance in _attributes(new):
-        draft.put(attribute, stored(instance, now, _find(old, attribute, instance.get("datasetId"))))
-    for attribute, instance in _attributes(old):
-        if _find(draft.entity, attribute, instance.get("datasetId")) is None:
-            draft.bury(attribute, instance)
-    if "scope" in new or "scope" in old:
-        draft.set_scope(new.get("scope", NULL))
-    return draft.done()
+        entity["expiresAt"] = new["expiresAt"]
+    ops: list[Op] = []
+    gone: list[tuple[str, Doc]] = []
+    updated: dict[str, None] = {}
+    for key, instances in new.items():
+        if key in ENTITY_HEAD:
+            continue
+        olds = old.get(key, ())
+        if key in GEO_ONLY:
+            _check_place(key, instances)
+        entity[key] = kept = []
+        updated[key] = None
+        for instance in instances:
+            dataset, current = instance.get("datasetId"), None
+            for one in olds:
+                if one.get("datasetId") == dataset:
+                    current = one
+                    break
+            done = stored(instance, now, current)
+            kept.append(done)
+            ops.append((key, dataset, done, CREATED if current is None else UPDATED))
+        if len(olds) > 1 or (olds and ops[-1][3] == CREATED):
+            said = {instance.get("datasetId") for instance in instances}
+            gone.extend((key, one) for one in olds if one.get("datasetId") not in said)
+    gone.extend((key, one) for key, instances in old.items() if key not in ENTITY_HEAD and key not in new
+                for one in instances)  # fmt: skip
+    for key, one in gone:
+        ops.append(_burial(key, one, now))
+        updated[key] = None
+    if scope != (NULL if before is None else before):
+        updated[SCOPE] = None
+        if scope == NULL:
+            ops.append(_burial(SCOPE, _scope_instance(old["scope"], None, now), now))
+        else:
+            instance = _scope_instance(scope, now if before is None else None, now)
+            ops.append((SCOPE, None, instance, CREATED if before is None else UPDATED))
+    return Change(entity, ops, [], list(updated))
 
 
 def append_attrs(old: Doc, fragment: Doc, now: str, *, no_overwrite: bool = False) -> Change:

@@ -266,6 +266,8 @@ class _Reader:
                     pass
                 elif key == "observedAt":
                     out[key] = self._moment(value)
+                elif key == "unitCode" and kind == "Property" and value.__class__ is str and value and value != NULL:
+                    out[key] = value
                 elif key in _SPECIAL:
                     self._special(kind, key, value, out)
                 else:

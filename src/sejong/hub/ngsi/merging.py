@@ -19,15 +19,18 @@ _KEPT = frozenset({"type", "datasetId", "createdAt"})
 
 def stored(new: Doc, now: str, old: Doc | None = None) -> Doc:
     """An instance as it is written down: Nulls carried out, times set; createdAt comes from `old` if there is one."""
-    out: Doc = {}
+    out = new.copy()
     for key, value in new.items():
         cls = value.__class__
-        if cls is list and ":" in key:
+        if cls is str:
+            if value == NULL:
+                del out[key]
+        elif cls is list and ":" in key:
             kept = [stored(sub, now, _like(sub, old, key)) for sub in value if not is_null(sub)]
             if kept:
                 out[key] = kept
-        elif cls is not str or value != NULL:
-            out[key] = value
+            else:
+                del out[key]
     out["createdAt"] = now if old is None else old.get("createdAt", now)
     out["modifiedAt"] = now
     return out
