@@ -125,6 +125,7 @@ class _Batch:
             except CityError as error:
                 given = item.get("id", item.get("@id")) if isinstance(item, dict) else item
                 batch.errors.append((given, error))
+        request.body = None  # a thousand entities as they came are megabytes, and writing them takes a while
         return batch
 
     async def carry_out(self, step: Callable[[Doc], Step], *, partly: bool = False) -> list[str]:
