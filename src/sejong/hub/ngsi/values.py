@@ -118,8 +118,9 @@ def _vocab(value: Any, ctx: Context, rules: Rules) -> Any:
 
 
 def _json(value: Any, _: Context, rules: Rules) -> Any:
-    if not isinstance(value, dict | list):
-        raise Fault("json is an object or an array")
+    # Clause 4.5.24: opaque, so whatever JSON knows; only a value there must be.
+    if value is None:
+        raise Fault(_no_null(value))
     return value
 
 
