@@ -95,6 +95,27 @@ def load(
 
 
 @app.command()
+def backup(file: Annotated[Path, typer.Argument(help="쓸 파일 · file to write")]) -> None:
+    """기록 전체를 파일 하나로 백업합니다(도시가 켜진 채로) · Back the whole record up into one file, city running."""
+    from sejong.backups import take
+
+    take(Settings(), file)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="백업 파일 · a backup")],
+    aside: Annotated[
+        str | None, typer.Option(help="지금 도시를 이 이름으로 남겨 두기 · keep the present city under this name")
+    ] = None,
+) -> None:
+    """백업에서 도시를 되살립니다 · Bring a city back from a backup."""
+    from sejong.backups import bring_back
+
+    run(bring_back(Settings(), file, aside=aside))
+
+
+@app.command()
 def simulate(
     speed: Annotated[float, typer.Option(min=1, max=600, help="도시 시계의 빠르기 · speed of the city clock")] = 1.0,
     seed: Annotated[int, typer.Option(help="씨앗: 같으면 같은 하루 · same seed, same day")] = 7,

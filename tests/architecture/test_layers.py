@@ -15,7 +15,7 @@ from sejong.app import services
 from sejong.kit.service import Service
 
 SERVICES = {service.home: service for service in services() if service.home.startswith("sejong.")}
-DOORS = {"cli", "app", "loading", "work", "field", "__main__", "up", "settings", "kit", "kernel"}
+DOORS = {"cli", "app", "loading", "work", "field", "backups", "__main__", "up", "settings", "kit", "kernel"}
 """Parts of the package that are no services."""
 
 

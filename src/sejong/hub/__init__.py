@@ -7,6 +7,7 @@ SERVICE = Service(
     element="data-driven operation",
     routes="sejong.hub.web:routes",
     start="sejong.hub.start:start",
+    restored=("sejong.hub.store.entities:FORGET_CHANGES",),
     work=("sejong.hub.start:take_readings",),
     jobs={
         "hub.ensure_months": "sejong.hub.jobs:ensure_months",

@@ -18,7 +18,7 @@ from sejong.kernel.errors import CityError
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One service's manifest: the only thing its `__init__.py` holds.
 
-    `routes`, `on`, `jobs` and `start` name functions as `"sejong.hub.web:routes"`; they are imported
+    `routes`, `on`, `jobs`, `start` and the like name functions as `"sejong.hub.web:routes"`; they are imported
     only when the city starts, so reading a manifest costs nothing and cannot make a cycle.
     """
 
@@ -40,6 +40,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """`async (city, stop: anyio.Event) -> None`: what `sejong work` keeps running (a subscription, say)."""
     start: str | None = None
     """`async (city) -> AsyncContextManager` entered while a process serves (caches, listeners)."""
+    restored: tuple[str, ...] = ()
+    """`Sql` statements for a database that was just made from a backup (it counts transactions anew)."""
 
     @property
     def home(self) -> str:

@@ -130,6 +130,8 @@ order by xid, seq limit $3
     ChangeRow,
 )
 PRESENT = Sql("select pg_snapshot_xmin(pg_current_snapshot())::text")
+# In a restored database transactions are counted anew: old places in the stream would never be passed.
+FORGET_CHANGES = Sql("delete from hub.change")
 TRIM_CHANGES = Sql("delete from hub.change where at < $1")
 EXPIRED = Sql(
     """
