@@ -31,6 +31,7 @@ SOMETHING_ELSE: dict[str, tuple[str, Any]] = {
     "clock_speed": ("60", 60.0),
     "clock_start": ("2026-11-22T00:00:00Z", datetime(2026, 11, 22, tzinfo=UTC)),
     "database_pool": ("20", 20),
+    "entity_cache": ("0", 0),
     "language": ("en", "en"),
     "log_style": ("json", "json"),
     "log_level": ("debug", "debug"),

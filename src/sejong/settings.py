@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     log_style: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     max_body_mb: int = Field(default=32, ge=1, le=1024, description="Largest request body accepted, in MiB.")
+    entity_cache: int = Field(
+        default=5000,
+        ge=0,
+        le=1_000_000,
+        description="Entities per web process whose answer is kept ready until they change (about 3 kB each).",
+    )
     context_egress: Literal["deny", "public", "any"] = Field(
         default="any",
         description="Where @context documents may be fetched from: nowhere, public addresses, or also private ones.",

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from sejong.hub.feed import ChangeFeed
+from sejong.hub.rendered import Rendered
 from sejong.kit.postgres import Pool
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ async def begun(feed: ChangeFeed, pool: Pool) -> AsyncIterator[list[int]]:
 
 
 async def test_commit_that_ends_after_a_later_one_is_heard(pool: Pool, empty: str) -> None:
-    feed = ChangeFeed(pool)
+    feed = ChangeFeed(pool, Rendered(0))
     slow, quick = await asyncpg.connect(empty), await asyncpg.connect(empty)
     try:
         listener = await begun(feed, pool)
@@ -61,7 +62,7 @@ async def test_commit_that_ends_after_a_later_one_is_heard(pool: Pool, empty: st
 
 
 async def test_feed_survives_the_loss_of_its_connection(pool: Pool) -> None:
-    feed = ChangeFeed(pool)
+    feed = ChangeFeed(pool, Rendered(0))
     try:
         listener = await begun(feed, pool)
         await pool.execute(

@@ -9,6 +9,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
+from sejong.hub.rendered import Rendered
 from sejong.hub.store.entities import CHANGES_AFTER, PRESENT
 from sejong.kit.postgres import Pool
 
@@ -26,19 +27,23 @@ LOOK_SOON = 0.2
 class ChangeFeed:
     """Follows `hub.change` and hands entity numbers to any number of listeners in this process."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, rendered: Rendered) -> None:
+        self._pool, self._rendered = pool, rendered
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
     def listen(self) -> AsyncIterator[list[int]]:
         """Numbers of entities that change from now on, in batches."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._follow(), name="hub-feed")
+        self.start()
         listener = _Listener(self._listeners)
         self._listeners.add(listener)
         return listener
+
+    def start(self) -> None:
+        """Begin to follow."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow(), name="hub-feed")
 
     async def close(self) -> None:
         """Stop following; listeners end."""
@@ -55,6 +60,7 @@ class ChangeFeed:
         while True:
             try:
                 async with self._pool.acquire(timeout=10) as connection:
+                    connection.add_termination_listener(self._ended)
                     await connection.add_listener("hub_change", self._noticed)
                     try:
                         if last is None:
@@ -62,6 +68,7 @@ class ChangeFeed:
                         if away:
                             log.info("feed_back")
                             away = False
+                        self._rendered.follows(True)
                         while True:
                             # Cleared before looking: a commit during the look is looked at next time.
                             woken = self._wake.is_set()
@@ -72,7 +79,9 @@ class ChangeFeed:
                             with suppress(TimeoutError):
                                 await asyncio.wait_for(self._wake.wait(), pause)
                     finally:
+                        self._rendered.follows(False)
                         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                            connection.remove_termination_listener(self._ended)
                             await connection.remove_listener("hub_change", self._noticed)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 if not away:
@@ -91,7 +100,13 @@ class ChangeFeed:
             if len(rows) < PAGE:
                 return last
 
-    def _noticed(self, *_: object) -> None:
+    def _noticed(self, _connection: object, _process: int, _channel: str, announcement: object) -> None:
+        self._rendered.heard(str(announcement))
+        self._wake.set()
+
+    def _ended(self, _connection: object) -> None:
+        # Noticed at once, not only when something is asked for next.
+        self._rendered.follows(False)
         self._wake.set()
 
 

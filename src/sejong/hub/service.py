@@ -20,6 +20,7 @@ from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
 from sejong.hub.reader import Reader
+from sejong.hub.rendered import Rendered
 from sejong.hub.selection import Selection, Who
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, views
@@ -63,7 +64,8 @@ class Hub:
         self.pool, self.clock, self.settings = pool, clock, settings
         self.terms = Dictionary(ALL_TERMS, ADD_TERMS)
         self.shapes = Dictionary(ALL_SHAPES, ADD_SHAPES)
-        self.writer = Writer(pool, clock, self.terms, self.shapes)
+        self.rendered = Rendered(settings.entity_cache)
+        self.writer = Writer(pool, clock, self.terms, self.shapes, self.rendered)
         self.reader = Reader(pool)
         self.values = ValueIndex(pool, clock)
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
@@ -127,11 +129,15 @@ class Hub:
 
     async def retrieve(self, tenant: int, entity_id: str) -> Doc:
         """The entity as it is now, expanded. Raises ResourceNotFound."""
+        return (await self.stored(tenant, entity_id))[1]
+
+    async def stored(self, tenant: int, entity_id: str) -> tuple[int | None, Doc]:
+        """As `retrieve`, with the entity's number, or None where time alone may change it. Raises ResourceNotFound."""
         stored = await self.reader.get(tenant, entity_id)
         entity = None if stored is None else self.living(stored.doc)
-        if entity is None:
+        if entity is None or stored is None:
             raise ResourceNotFound(f"no entity {entity_id}")
-        return entity
+        return None if store.EXPIRES in stored.doc else stored.no, entity
 
     async def found(self, tenant: int, ids: Sequence[str]) -> dict[str, Doc]:
         """Those of these entities that exist, by id."""

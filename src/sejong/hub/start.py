@@ -24,7 +24,8 @@ async def start(city: City) -> AsyncIterator[None]:
     """Open the hub for a process of this city."""
     hub = Hub(city.pool, city.clock, city.settings)
     await hub.open()
-    feed = ChangeFeed(city.pool)
+    feed = ChangeFeed(city.pool, hub.rendered)
+    feed.start()
     record = RecordView(hub, feed)
     ingest = Ingest(hub)
     city.put(hub)

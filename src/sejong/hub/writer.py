@@ -25,6 +25,7 @@ from sejong.hub.indexing import SYSTEM, entity_row, scalar_of
 from sejong.hub.ngsi.change import delete_entity, live
 from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
+from sejong.hub.rendered import Rendered, announcement
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, values
 from sejong.hub.store.entities import EXPIRES, EntityRow, Stored
@@ -118,8 +119,9 @@ _UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, RecursionError)
 class Writer:
     """The only door through which the record changes, one per process."""
 
-    def __init__(self, pool: Pool, clock: Clock, terms: Dictionary, shape_book: Dictionary) -> None:
+    def __init__(self, pool: Pool, clock: Clock, terms: Dictionary, shape_book: Dictionary, rendered: Rendered) -> None:
         self._pool, self._clock, self._terms, self._shapes = pool, clock, terms, shape_book
+        self._rendered = rendered
         self._waiting: deque[_Write] = deque()
         self._wake = asyncio.Event()
         self._numbers = history.InstanceNumbers()
@@ -183,7 +185,11 @@ class Writer:
         started = self._clock.monotonic()
         try:
             items = [item for write in batch for item in write.items]
-            results = iter(await self._isolated(batch[0].tenant, items))
+            try:
+                results = iter(await self._isolated(batch[0].tenant, items))
+            finally:
+                # Also when it failed: nobody knows how far a lost connection came.
+                self._rendered.forget(batch[0].tenant, [eid for eid, _ in items])
             for write in batch:
                 mine = [next(results) for _ in write.items]
                 if not write.done.done():
@@ -357,7 +363,7 @@ class Writer:
         indexed = await store.NOTE_CHANGE.value(connection, moment, tenant, enos, first, last)
         if indexed:
             await self._index_values(connection, touched, indexed)
-        await store.TELL_CHANGE.run(connection)
+        await store.TELL_CHANGE.run(connection, announcement(enos))
 
     async def _index_values(self, connection: Connection, touched: Sequence[_Draft], indexed: Sequence[int]) -> None:
         """Keep the indexes of values true. What is no longer there may stay: readers look at the entity again."""

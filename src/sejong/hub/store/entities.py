@@ -107,7 +107,7 @@ NOTE_CHANGE = Sql("""
 insert into hub.change(at, tenant, enos, first_instance, last_instance) values ($1, $2, $3, $4, $5)
 returning array(select ano from hub.indexed)
 """)
-TELL_CHANGE = Sql("select pg_notify('hub_change', '')")
+TELL_CHANGE = Sql("select pg_notify('hub_change', $1)")
 
 
 class ChangeRow(msgspec.Struct, frozen=True):

@@ -40,8 +40,15 @@ class Answer(Response):
         self.body = body
         self.raw_headers = [(b"content-length", b"%d" % len(body)), *fields]
 
+    def again(self) -> Answer:
+        """The same answer for another request, whose header fields may become others."""
+        twin = Answer.__new__(Answer)
+        twin.status_code, twin.background, twin.body = self.status_code, None, self.body
+        twin.raw_headers = [*self.raw_headers]
+        return twin
 
-def answer(request: NgsiRequest, body: Any, *, links: Sequence[str] = (), **headers: str) -> Response:
+
+def answer(request: NgsiRequest, body: Any, *, links: Sequence[str] = (), **headers: str) -> Answer:
     """A successful answer in the media type the client chose, its context where that type wants it."""
     fields = [(b"content-type", request.media.encode())]
     found = list(links)

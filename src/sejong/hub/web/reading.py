@@ -11,7 +11,7 @@ from sejong.hub.ngsi.order import Ordering
 from sejong.hub.ngsi.present import feature_collection, present
 from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.ngsi.versions import downgrade
-from sejong.hub.web.answers import answer, page_links
+from sejong.hub.web.answers import Answer, answer, page_links
 from sejong.hub.web.asked import (
     QUERY,
     Shown,
@@ -37,8 +37,7 @@ Doc = dict[str, Any]
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /entities/{id}"""
     if not request.params and request.media != GEO_JSON and not request.prefer:
-        entity = await hub.retrieve(request.tenant, request.path["id"])
-        return answer(request, present(entity, request.context))
+        return await _plain(hub, request)
     refuse_later(request.params)
     shown = Shown(request)
     wanted = request.params.get("type")
@@ -54,6 +53,29 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     if shown.joining is not None and shown.joining.flat:
         return _versioned(request, feature_collection(bodies) if shown.geo else bodies)
     return _versioned(request, bodies[0])
+
+
+async def _plain(hub: Hub, request: NgsiRequest) -> Response:
+    """The whole entity as it is: ready made if it was asked for since its last change."""
+    tenant, entity_id, source = request.tenant, request.path["id"], request.context.source
+    if source is not None and source.__class__ is not str:
+        return answer(request, present(await hub.retrieve(tenant, entity_id), request.context))
+    variant = (request.media, source)
+    ready: Answer | None = hub.rendered.get(tenant, entity_id, variant)
+    if ready is not None:
+        return ready.again()
+    began = hub.rendered.begin(tenant, entity_id)
+    try:
+        number, entity = await hub.stored(tenant, entity_id)
+    except BaseException:
+        hub.rendered.give_up(tenant, entity_id)
+        raise
+    made = answer(request, present(entity, request.context))
+    if number is None:
+        hub.rendered.give_up(tenant, entity_id)
+    else:
+        hub.rendered.put(tenant, entity_id, number, began, variant, made.again())
+    return made
 
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
