@@ -64,6 +64,7 @@ def table(found: dict[str, Any]) -> None:
         ("GET by id /s (32 connections)", hub["get"]["per_second"], 4000, orm["get"]["per_second"], "FastAPI+ORM"),
         ("  p99 ms", hub["get"]["p99_ms"], None, orm["get"]["p99_ms"], "FastAPI+ORM"),
         ("  of a bare ASGI answer /s", hub["get"]["per_second"], None, floor["get"]["per_second"], "bare ASGI"),
+        ("GET by id, kept ready /s", hub["get_hot"]["per_second"], 8000, None, ""),
         ("batch upsert entities/s (1000×5)", hub["upsert_entities_s"], 5000, orm["upsert_entities_s"], "FastAPI+ORM"),
         ("  history rows/s", hub["upsert_entities_s"] * 5, None, copy["rows_s"], "raw COPY"),
         ("PATCH with history /s", hub["patch"]["per_second"], 2000, None, ""),

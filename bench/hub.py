@@ -58,6 +58,9 @@ def measure_hub(cluster: Cluster, seconds: float, entities: int) -> dict[str, An
         def get(n: int) -> bytes:
             return request("GET", f"{root}/{ids[n * 7919 % entities]}")
 
+        def get_hot(n: int) -> bytes:
+            return request("GET", f"{root}/{ids[n * 7919 % 2000]}")
+
         def patch(n: int) -> bytes:
             body = json.dumps({"a1": {"type": "Property", "value": n, "unitCode": "KMH"}}).encode()
             return request("PATCH", f"{root}/{ids[n * 7919 % entities]}/attrs", body)
@@ -71,7 +74,13 @@ def measure_hub(cluster: Cluster, seconds: float, entities: int) -> dict[str, An
             geo = f"georel=near%3BmaxDistance%3D%3D500&geometry=Point&coordinates={place}"
             return request("GET", f"{root}?type=Bench&{geo}&limit=100")
 
-        for name, make, connections in (("get", get, 32), ("patch", patch, 64), ("query", query, 8), ("near", near, 8)):
+        for name, make, connections in (
+            ("get", get, 32),
+            ("get_hot", get_hot, 32),
+            ("patch", patch, 64),
+            ("query", query, 8),
+            ("near", near, 8),
+        ):
             found[name] = as_dict(asyncio.run(drive(port, make, connections=connections, seconds=seconds)))
         found["memory_mb"] = memory_mb(process.pid)
     return found
