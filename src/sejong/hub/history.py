@@ -181,11 +181,12 @@ def row_of(instance: Instance, attribute: str, dataset: str | None, shape: Doc |
     """The recorded instance as the temporal representation needs it."""
     body = shapes.join(instance.num, shape, instance.val)
     moment = format_instant(instance.modified)
+    created = moment if instance.created is None else format_instant(instance.created)
     if instance.observed:
         body["observedAt"] = as_written(instance.t)
     if dataset is not None:
         body["datasetId"] = dataset
-    body["createdAt"] = body["modifiedAt"] = moment
+    body["createdAt"], body["modifiedAt"] = created, moment
     if instance.op == DELETED:
         body["deletedAt"] = moment
     return Row(attribute, body, f"{INSTANCE_ID}{instance.no}")

@@ -19,6 +19,7 @@ from sejong.hub.ngsi.errors import AlreadyExists, NonexistentTenant, ResourceNot
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
+from sejong.hub.past import Past
 from sejong.hub.reader import Reader
 from sejong.hub.selection import Selection, Who
 from sejong.hub.store import entities as store
@@ -71,6 +72,7 @@ class Hub:
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
+        self.past = Past(self.terms, self.shapes, self.shape)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -174,9 +176,9 @@ class Hub:
         return [row.no for row in sorted(rows, key=lambda row: row.id, reverse=descending)]
 
     async def number_of(self, tenant: int, entity_id: str) -> int | None:
-        """The number an id goes by, also when the entity is deleted; None when there never was one."""
+        """The number an id goes by, also of a deleted entity that has a history; None when nothing is known of it."""
         async with self.pool.acquire(timeout=10) as connection:
-            row = await store.FIND_NO.one(connection, tenant, entity_id)
+            row = await store.KNOWN.one(connection, tenant, entity_id)
         return None if row is None else row.no
 
     @asynccontextmanager

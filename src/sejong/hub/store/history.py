@@ -10,7 +10,7 @@ import msgspec
 
 from sejong.kit.postgres import Connection, Sql
 
-COLUMNS = ("t", "modified", "no", "num", "eno", "ano", "ds", "shape", "op", "observed", "val")
+COLUMNS = ("t", "modified", "no", "num", "eno", "ano", "ds", "shape", "op", "observed", "val", "created")
 
 CREATED, UPDATED, DELETED = 1, 2, 3
 
@@ -29,6 +29,7 @@ class Instance(msgspec.Struct, frozen=True):
     op: int
     observed: bool
     val: bytes | None
+    created: datetime | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -63,11 +64,11 @@ where h.t between $5 and $6
 """,
     Seen,
 )
-_COLUMNS = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val"
+COLUMNS_OF = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val, h.created"
 # Cut between two moments, never inside one: the rows of the last moment come all or not at all.
 BY_TIME = Sql(
     f"""
-select {_COLUMNS} from hub.hist h
+select {COLUMNS_OF} from hub.hist h
 where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.observed and h.op < 3))
   and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
 order by h.t fetch first $5 rows with ties
@@ -76,7 +77,7 @@ order by h.t fetch first $5 rows with ties
 )
 BY_WRITING = Sql(
     f"""
-select {_COLUMNS} from hub.hist h
+select {COLUMNS_OF} from hub.hist h
 where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.op = 3) = $6)
   and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
 order by h.modified fetch first $5 rows with ties
@@ -98,7 +99,7 @@ NEWEST = Sql(
 select x.* from unnest($1::int[]) as e(eno)
 cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
 cross join lateral (
-  select {_COLUMNS} from hub.hist h
+  select {COLUMNS_OF} from hub.hist h
   where h.eno = e.eno and h.ano = a.ano and h.op < 3 and (h.observed or not $6)
     and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
   order by h.t desc, h.no desc limit $5) x
@@ -110,7 +111,7 @@ NEWEST_WRITTEN = Sql(
 select x.* from unnest($1::int[]) as e(eno)
 cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
 cross join lateral (
-  select {_COLUMNS} from hub.hist h
+  select {COLUMNS_OF} from hub.hist h
   where h.eno = e.eno and h.ano = a.ano and ($6::boolean is null or (h.op = 3) = $6)
     and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
   order by h.modified desc, h.no desc limit $5) x

@@ -1,0 +1,130 @@
+"""Hourly summaries of numbers: made once an hour is over, marked when something in it changes, read for aggregates."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from sejong.kit.postgres import Sql
+
+
+class Day(msgspec.Struct, frozen=True):
+    """How many instances of an entity were observed on a day (UTC)."""
+
+    day: datetime
+    n: int
+
+
+class PartRow(msgspec.Struct, frozen=True):
+    """What is known of one attribute's numbers in one period."""
+
+    eno: int
+    ano: int
+    ds: int
+    period: datetime | None
+    n: int
+    odd: int
+    total: Decimal | None
+    square: Decimal | None
+    low: float | None
+    high: float | None
+    oldest: datetime
+    newest: datetime
+    raw: int
+
+
+MARK_STALE = Sql("""
+insert into hub.rollup(eno, ano, ds, hour)
+select distinct k.eno, k.ano, k.ds, date_trunc('hour', k.t, 'UTC')
+from unnest($1::int[], $2::int[], $3::int[], $4::timestamptz[]) as k(eno, ano, ds, t)
+on conflict (eno, ano, ds, hour) do update set n = null
+""")
+FORGET = Sql("delete from hub.rollup where eno = $1 and ($2::int is null or ano = $2) and ($3::int is null or ds = $3)")
+
+HOLD = Sql("select rolled from hub.entity where no = $1 for no key update")
+DAYS = Sql(
+    """
+select date_trunc('day', t, 'UTC') as day, count(*)::int as n from hub.hist
+where eno = $1 and t >= coalesce($2::timestamptz, '-infinity') and t < $3 and observed and op < 3
+group by 1 order by 1
+""",
+    Day,
+)
+_SUMMARY = """
+count(*), count(*) filter (where h.num is null), coalesce(sum(x.v), 0), coalesce(sum(x.v * x.v), 0),
+min(h.num), max(h.num), min(h.t), max(h.t)
+"""
+# The shortest decimal that names the number, not its fifteen first digits as a plain cast would take.
+_EXACT = "cross join lateral (select h.num::text::numeric as v) x"
+SUMMARISE = Sql(f"""
+insert into hub.rollup(eno, ano, ds, hour, n, odd, total, square, low, high, oldest, newest)
+select h.eno, h.ano, h.ds, date_trunc('hour', h.t, 'UTC'), {_SUMMARY}
+from hub.hist h {_EXACT}
+where h.eno = $1 and h.t >= coalesce($2::timestamptz, '-infinity') and h.t < $3 and h.observed and h.op < 3
+group by h.eno, h.ano, h.ds, date_trunc('hour', h.t, 'UTC')
+on conflict (eno, ano, ds, hour) do nothing
+""")
+SET_ROLLED = Sql("update hub.entity set rolled = $2 where no = $1")
+RENEW = Sql(f"""
+update hub.rollup r set (n, odd, total, square, low, high, oldest, newest) = (
+  select {_SUMMARY} from hub.hist h {_EXACT}
+  where h.eno = r.eno and h.ano = r.ano and h.ds = r.ds and h.t >= r.hour and h.t < r.hour + interval '1 hour'
+    and h.observed and h.op < 3)
+where r.eno = $1 and r.n is null
+""")
+DROP_EMPTY = Sql("delete from hub.rollup where eno = $1 and n = 0")
+BEHIND = Sql("""
+select distinct eno from hub.rollup where n is null
+union
+(select no from hub.entity where rolled is not null and rolled < $1 order by rolled limit $2)
+""")
+
+_PERIOD = """
+case when $7::interval is not null then date_bin($7, {t}, $6)
+     when $8::timestamptz[] is not null then ($8)[width_bucket({t}, $8)] end
+"""
+# $1 entities, $2 attributes, $3/$4 from and to (infinities where open), $5 whether sums are wanted, $6 start of the
+# first period, $7 its length if exact, else $8 starts of all periods; both null: one period.
+# Hours that lie wholly in the range and in a period come from the rollups, all else from the history itself.
+PARTS = Sql(
+    f"""
+with head as materialized (
+  select e.no as eno, a.ano, least($4, coalesce(e.rolled, '-infinity')) as till from hub.entity e
+  cross join unnest($2::int[]) as a(ano) where e.no = any($1)
+), span as materialized (
+  select eno, ano, $9::timestamptz as first, greatest($9::timestamptz, date_trunc('hour', till, 'UTC')) as last
+  from head
+), hours as materialized (
+  select r.eno, r.ano, r.ds, r.hour, r.n, r.odd, r.total, r.square, r.low, r.high, r.oldest, r.newest
+  from span s join hub.rollup r on r.eno = s.eno and r.ano = s.ano and r.hour >= s.first and r.hour < s.last
+), gaps as (
+  select eno, ano, null::int as ds, $3::timestamptz as since, first as until from span where $3 < first
+  union all
+  select eno, ano, null, last, $4 from span where last < $4
+  union all
+  select eno, ano, ds, hour, hour + interval '1 hour' from hours where n is null
+), found as (
+  select eno, ano, ds, {_PERIOD.format(t="hour")} as period, n, odd, total, square, low, high, oldest, newest, 0 as raw
+  from hours where n is not null
+  union all
+  select g.eno, g.ano, x.ds, x.period, x.n, x.odd, x.total, x.square, x.low, x.high, x.oldest, x.newest, x.n as raw
+  from gaps g cross join lateral (
+    select h.ds, {_PERIOD.format(t="h.t")} as period, count(*)::int as n,
+           (count(*) filter (where h.num is null))::int as odd,
+           case when $5 then sum(v.v) end as total, case when $5 then sum(v.v * v.v) end as square,
+           min(h.num) as low, max(h.num) as high, min(h.t) as oldest, max(h.t) as newest
+    from hub.hist h cross join lateral (select case when $5 then h.num::text::numeric end as v) v
+    where h.eno = g.eno and h.ano = g.ano and (g.ds is null or h.ds = g.ds)
+      and h.t >= g.since and h.t < g.until and h.t >= $3 and h.t < $4 and h.observed and h.op < 3
+    group by h.ds, 2) x
+)
+select eno, ano, ds, period, sum(n)::int as n, sum(odd)::int as odd,
+       case when $5 then sum(total) end as total, case when $5 then sum(square) end as square,
+       min(low) as low, max(high) as high, min(oldest) as oldest, max(newest) as newest, sum(raw)::int as raw
+from found group by eno, ano, ds, period order by eno, ano, ds, period
+""",
+    PartRow,
+)
+HOUR = timedelta(hours=1)
