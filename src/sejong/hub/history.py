@@ -12,12 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from sejong.hub import shapes
+from sejong.hub.ngsi.aggregation import Summaries
 from sejong.hub.ngsi.errors import TooManyResults
 from sejong.hub.ngsi.instants import TemporalFilter, format_instant
 from sejong.hub.ngsi.temporal import Row
 from sejong.hub.selection import Selection
 from sejong.hub.store import history
-from sejong.hub.store.entities import NUMBERED
+from sejong.hub.store.entities import NUMBERED, Stored
 from sejong.hub.store.history import DELETED, Instance
 from sejong.hub.store.selecting import Search
 from sejong.hub.store.terms import Dictionary
@@ -39,6 +40,9 @@ class Evolution(msgspec.Struct, frozen=True):
     rows: list[Row]
     attributes: list[str] = []
     """Attributes (IRIs) that have instances which may not all have been read."""
+    number: int = 0
+    figures: Summaries = {}
+    """Attributes whose instances were not read because their figures say all that was asked."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +120,9 @@ class Histories:
     async def _read(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Evolution]:
         if not numbers:
             return []
-        heads = {row.no: row.doc for row in await NUMBERED.all(connection, numbers)}
-        rows = await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
+        heads = {row.no: _head(row) for row in await NUMBERED.all(connection, numbers)}
+        nothing = span.attributes is not None and not span.attributes
+        rows = [] if nothing else await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
         more = await self._more(connection, numbers, span) if len(rows) > most and span.last_n is None else []
         if len(rows) > MOST_ROWS:
             raise TooManyResults(f"more than {MOST_ROWS} instances; ask for a shorter time or fewer entities")
@@ -126,7 +131,7 @@ class Histories:
         if any(row.shape is not None and row.shape not in self._shapes.text for row in rows):
             await self._shapes.refresh(connection)
         rows.sort(key=lambda row: (_aware(row.t), row.no))
-        found = {no: Evolution(msgspec.json.decode(heads[no]), []) for no in numbers if no in heads}
+        found = {no: Evolution(heads[no], [], [], no) for no in numbers if no in heads}
         texts = self._terms.text
         for row in rows:
             dataset = texts[row.ds] if row.ds else None
@@ -165,6 +170,12 @@ class Histories:
         if attributes is None:
             return None
         return [n for iri in attributes if (n := self._terms.number.get(iri)) is not None]
+
+
+def _head(row: Stored) -> Doc:
+    """An entity as its history is headed; a deleted one says since when it is."""
+    entity = msgspec.json.decode(row.doc)
+    return {**entity, "deletedAt": entity["modifiedAt"]} if row.deleted else entity
 
 
 def _deletions(interval: TemporalFilter) -> bool | None:

@@ -34,6 +34,7 @@ from sejong.hub.store.terms import (
     ALL_TERMS,
     Dictionary,
 )
+from sejong.hub.summaries import Rollups
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
@@ -72,6 +73,7 @@ class Hub:
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
+        self.rollups = Rollups(pool, clock, self.terms)
         self.past = Past(self.terms, self.shapes, self.shape)
 
     async def open(self) -> None:
@@ -86,6 +88,7 @@ class Hub:
 
     async def close(self) -> None:
         """Finish waiting writes."""
+        await self.rollups.close()
         await self.writer.stop()
         await self.contexts.close()
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from sejong.hub.ngsi.aggregation import Aggregation, aggregated
+from sejong.hub.ngsi.aggregation import Aggregation, Summaries, aggregated
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.grammar import instant_key
 from sejong.hub.ngsi.instants import TemporalFilter, format_instant
@@ -129,6 +129,7 @@ def present_temporal(
     temporal: TemporalFilter | None = None,
     timeproperty: str | None = None,
     aggregation: Aggregation | None = None,
+    summaries: Summaries | None = None,
     attributes: Iterable[str] = (),
     sys_attrs: bool = False,
     keep: frozenset[str] | None = None,
@@ -139,7 +140,8 @@ def present_temporal(
     """The temporal evolution of one thing, without `@context`; `entity` gives id, type and the entity's own times.
 
     `attributes` names those to show even if no row is left of them (as `[]`, when an answer was cut). `temporal`
-    gives the time property and, for aggregation, the interval; `timeproperty` the former alone. The other options are
+    gives the time property and, for aggregation, the interval; `timeproperty` the former alone. `summaries` are the
+    attributes whose figures are known already (only those that are to be shown). The other options are
     those of `present`. Raises BadRequestData for a bad `lang`, InvalidRequest when no aggregation method applies.
     """
     moment = timeproperty or (temporal.timeproperty if temporal else "observedAt")
@@ -150,7 +152,7 @@ def present_temporal(
     if fmt == "aggregatedValues":
         if aggregation is None:
             raise ValueError("aggregatedValues needs an Aggregation")
-        for name, found in aggregated(series, aggregation, temporal, moment).items():
+        for name, found in aggregated(series, aggregation, temporal, moment, summaries).items():
             out[_name(name, ctx)] = found
         return out
     languages = None if lang is None else parse_lang(lang)

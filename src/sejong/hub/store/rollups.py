@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -44,6 +44,7 @@ on conflict (eno, ano, ds, hour) do update set n = null
 FORGET = Sql("delete from hub.rollup where eno = $1 and ($2::int is null or ano = $2) and ($3::int is null or ds = $3)")
 
 HOLD = Sql("select rolled from hub.entity where no = $1 for no key update")
+ROLLED = Sql("select rolled from hub.entity where no = $1")
 DAYS = Sql(
     """
 select date_trunc('day', t, 'UTC') as day, count(*)::int as n from hub.hist
@@ -85,24 +86,25 @@ _PERIOD = """
 case when $7::interval is not null then date_bin($7, {t}, $6)
      when $8::timestamptz[] is not null then ($8)[width_bucket({t}, $8)] end
 """
-# $1 entities, $2 attributes, $3/$4 from and to (infinities where open), $5 whether sums are wanted, $6 start of the
-# first period, $7 its length if exact, else $8 starts of all periods; both null: one period.
-# Hours that lie wholly in the range and in a period come from the rollups, all else from the history itself.
+# $1 entities, $2 attributes, $3/$4 from and to (null: open), $5 whether sums are wanted, $6 start of the first
+# period, $7 its length if exact, else $8 starts of all periods (both null: one period), $9 the first whole hour that
+# may come from the rollups (null: any), $10 whether any may. All else comes from the history itself.
 PARTS = Sql(
     f"""
-with head as materialized (
-  select e.no as eno, a.ano, least($4, coalesce(e.rolled, '-infinity')) as till from hub.entity e
-  cross join unnest($2::int[]) as a(ano) where e.no = any($1)
-), span as materialized (
-  select eno, ano, $9::timestamptz as first, greatest($9::timestamptz, date_trunc('hour', till, 'UTC')) as last
-  from head
+with span as materialized (
+  select e.no as eno, a.ano, f.since, f.until, f.first,
+         greatest(f.first, date_trunc('hour', least(f.until, coalesce(e.rolled, '-infinity')), 'UTC')) as last
+  from hub.entity e cross join unnest($2::int[]) as a(ano) cross join lateral (
+    select coalesce($3::timestamptz, '-infinity') as since, coalesce($4::timestamptz, 'infinity') as until,
+           case when $10 then coalesce($9::timestamptz, '-infinity') else coalesce($4, 'infinity') end as first) f
+  where e.no = any($1)
 ), hours as materialized (
   select r.eno, r.ano, r.ds, r.hour, r.n, r.odd, r.total, r.square, r.low, r.high, r.oldest, r.newest
   from span s join hub.rollup r on r.eno = s.eno and r.ano = s.ano and r.hour >= s.first and r.hour < s.last
 ), gaps as (
-  select eno, ano, null::int as ds, $3::timestamptz as since, first as until from span where $3 < first
+  select eno, ano, null::int as ds, since, least(first, until) as until from span where since < least(first, until)
   union all
-  select eno, ano, null, last, $4 from span where last < $4
+  select eno, ano, null, last, until from span where last < until
   union all
   select eno, ano, ds, hour, hour + interval '1 hour' from hours where n is null
 ), found as (
@@ -116,8 +118,8 @@ with head as materialized (
            case when $5 then sum(v.v) end as total, case when $5 then sum(v.v * v.v) end as square,
            min(h.num) as low, max(h.num) as high, min(h.t) as oldest, max(h.t) as newest
     from hub.hist h cross join lateral (select case when $5 then h.num::text::numeric end as v) v
-    where h.eno = g.eno and h.ano = g.ano and (g.ds is null or h.ds = g.ds)
-      and h.t >= g.since and h.t < g.until and h.t >= $3 and h.t < $4 and h.observed and h.op < 3
+    where h.eno = g.eno and h.ano = g.ano and (g.ds is null or h.ds = g.ds) and h.observed and h.op < 3
+      and h.t >= g.since and h.t <= g.until and (h.t < g.until or g.until = 'infinity')
     group by h.ds, 2) x
 )
 select eno, ano, ds, period, sum(n)::int as n, sum(odd)::int as odd,
@@ -127,4 +129,11 @@ from found group by eno, ano, ds, period order by eno, ano, ds, period
 """,
     PartRow,
 )
-HOUR = timedelta(hours=1)
+NEWEST_OBSERVED = Sql("""
+select max(x.t) from unnest($1::int[]) as e(eno) cross join unnest($2::int[]) as a(ano)
+cross join lateral (select h.t from hub.hist h where h.eno = e.eno and h.ano = a.ano and h.observed and h.op < 3
+                    order by h.t desc limit 1) x
+""")
+ATTRIBUTES_OF = Sql(
+    "select distinct a.ano from unnest($1::int[]) as e(eno) cross join lateral hub.attributes_of(e.eno) as a(ano)"
+)

@@ -1,7 +1,4 @@
-"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19, 6.24 and 6.3.10.
-
-Writing histories directly (6.18.3.1 and the instance operations) comes with the second half of the hub.
-"""
+"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19, 6.24 and 6.3.10."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from sejong.hub.history import MOST_ROWS, Evolution, Span
-from sejong.hub.ngsi.aggregation import Aggregation, parse_aggregation
+from sejong.hub.ngsi.aggregation import Aggregation, Summaries, parse_aggregation
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
 from sejong.hub.ngsi.instants import (
     TemporalFilter,
@@ -84,7 +81,7 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
     number = await hub.number_of(request.tenant, request.path["id"])
-    found = [] if number is None else await hub.histories.of([number], _span(shown, asked), _most(hub, asked))
+    found = [] if number is None else await _read(hub, [number], _span(shown, asked), asked)
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
     return _answer(hub, request, asked, shown, found, single=True)
@@ -121,10 +118,34 @@ async def _found(
     if order is not None:
         numbers = await hub.by_id(numbers, descending=order.terms[0].descending)
     some = numbers[page.offset : page.offset + page.limit]
-    found = await hub.histories.of(some, span, _most(hub, asked))
+    found = await _read(hub, some, span, asked)
     links = page_links(request, page.limit, page.offset, more=len(numbers) > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(len(numbers))} if page.count else {}
     return _answer(hub, request, asked, shown, found, links=links, headers=headers)
+
+
+async def _read(hub: Hub, numbers: list[int], span: Span, asked: _Asked) -> list[Evolution]:
+    """The histories of these entities; for an aggregation, of what figures say it all the figures only."""
+    if asked.aggregation is None or asked.last_n is not None or not numbers:
+        return await hub.histories.of(numbers, span, _most(hub, asked))
+    summary = await hub.rollups.summary(numbers, span.interval, span.attributes, asked.aggregation)
+    if summary is None:
+        return await hub.histories.of(numbers, span, MOST_ROWS)
+    rest = msgspec.structs.replace(span, attributes=summary.unfit)
+    found = await hub.histories.of(numbers, rest, MOST_ROWS)
+    return [msgspec.structs.replace(one, figures=summary.figures.get(one.number, {})) for one in found]
+
+
+def _figures(evolution: Evolution, shown: Shown) -> Summaries:
+    """The figures of one entity that the client wants to see."""
+    wanted = {
+        attribute: {one: figures for one, figures in datasets.items() if (one or "@none") in shown.datasets}
+        if shown.datasets is not None
+        else datasets
+        for attribute, datasets in evolution.figures.items()
+        if shown.projection.shows("scope" if attribute == SCOPE else attribute)
+    }
+    return {attribute: datasets for attribute, datasets in wanted.items() if datasets}
 
 
 def _most(hub: Hub, asked: _Asked) -> int:
@@ -151,6 +172,7 @@ def _answer(
     single: bool = False,
 ) -> Response:
     rows = [_wanted(evolution.rows, asked, shown) for evolution in found]
+    figures = [_figures(evolution, shown) for evolution in found]
     parts, page = _cut(rows, asked, _most(hub, asked))
     bodies = [
         present_temporal(
@@ -161,6 +183,7 @@ def _answer(
             temporal=asked.interval,
             timeproperty=asked.timeproperty,
             aggregation=asked.aggregation,
+            summaries=known,
             attributes=dict.fromkeys([*(row.attribute for row in whole), *sorted(evolution.attributes)]),
             sys_attrs="sysAttrs" in request.options,
             keep=shown.projection.keep,
@@ -168,8 +191,8 @@ def _answer(
             dataset_ids=shown.datasets,
             lang=shown.lang,
         )
-        for evolution, whole, part in zip(found, rows, parts, strict=True)
-        if single or whole
+        for evolution, whole, part, known in zip(found, rows, parts, figures, strict=True)
+        if single or whole or known
     ]
     response = answer(request, bodies[0] if single else bodies, links=links or (), **(headers or {}))
     if page.start is not None and page.end is not None:
