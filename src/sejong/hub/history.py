@@ -15,7 +15,9 @@ from sejong.hub import shapes
 from sejong.hub.ngsi.aggregation import Summaries
 from sejong.hub.ngsi.errors import TooManyResults
 from sejong.hub.ngsi.instants import TemporalFilter, format_instant
-from sejong.hub.ngsi.temporal import Row
+from sejong.hub.ngsi.members import SCOPE
+from sejong.hub.ngsi.scope import ScopeQuery, scope_predicate
+from sejong.hub.ngsi.temporal import Row, scopes_within
 from sejong.hub.selection import Selection
 from sejong.hub.store import history
 from sejong.hub.store.entities import NUMBERED, Stored
@@ -46,11 +48,18 @@ class Evolution(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of histories is wanted: an interval (None: all), attributes (None: all), the newest of each."""
+    """Which part of histories is wanted: an interval, attributes, datasets (None: all), the newest of each."""
 
     interval: TemporalFilter | None = None
     attributes: frozenset[str] | None = None
     last_n: int | None = None
+    datasets: frozenset[str] | None = None
+    """Dataset ids, `@none` for the default."""
+
+    @property
+    def by_writing(self) -> bool:
+        """Whether instances are sought by when they were written, not by when they were observed."""
+        return self.interval is not None and self.interval.timeproperty != "observedAt"
 
 
 class Histories:
@@ -69,12 +78,15 @@ class Histories:
         """
         found: list[int] = []
         async with self._pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            names = selection.names() | (span.attributes or frozenset())
+            names = selection.names() | (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
             await self._terms.look_up(connection, names)
-            search = Search(tenant, self._clock.now(), selection.about(), self._terms.number.get, history=True)
+            who = Selection(who=selection.who)
+            search = Search(tenant, self._clock.now(), who, self._terms.number.get, history=True)
             numbers = await (await search.prepare(connection)).numbers(connection)
             for start in range(0, len(numbers), CANDIDATES):
                 some = await self._having(connection, numbers[start : start + CANDIDATES], span)
+                if selection.scope is not None:
+                    some = await self._scoped(connection, some, selection.scope, span.interval)
                 if selection.asks_attributes:
                     some = await self._meeting(connection, some, selection, span)
                 found.extend(some)
@@ -89,19 +101,29 @@ class Histories:
         (with `last_n`: of each attribute the newest). Raises TooManyResults beyond what fits into memory.
         """
         async with self._pool.acquire(timeout=10) as connection:
-            await self._terms.look_up(connection, span.attributes or ())
+            names = (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
+            await self._terms.look_up(connection, names)
             return await self._read(connection, list(numbers), span, most)
 
     async def _having(self, connection: Connection, numbers: list[int], span: Span) -> list[int]:
-        interval = span.interval
-        if interval is None or not numbers:
+        if span.interval is None or not numbers:
             return numbers
-        asked = (numbers, self._numbers_of(span.attributes), interval.start, interval.end)
-        if interval.timeproperty == "observedAt":
-            rows = await connection.fetch(history.HAVING.text, *asked)
-        else:
-            rows = await connection.fetch(history.HAVING_WRITTEN.text, *asked, _deletions(interval))
-        return [row[0] for row in rows]
+        statement = history.HAVING_WRITTEN if span.by_writing else history.HAVING
+        return [row[0] for row in await connection.fetch(statement.text, *self._asked(numbers, span, 1))]
+
+    async def _scoped(
+        self, connection: Connection, numbers: list[int], query: ScopeQuery, interval: TemporalFilter | None
+    ) -> list[int]:
+        """Those that had a scope the query means at some time of the interval."""
+        matches = scope_predicate(query)
+        found: list[int] = []
+        await self._terms.look_up(connection, [SCOPE])
+        every = await self._read(connection, numbers, Span(attributes=frozenset({SCOPE})), MOST_ROWS)
+        for number, evolution in zip(numbers, every, strict=True):
+            scopes = scopes_within(evolution.rows, interval) if evolution.rows else [evolution.entity.get("scope", ())]
+            if any(map(matches, scopes)):
+                found.append(number)
+        return found
 
     async def _meeting(self, connection: Connection, numbers: list[int], selection: Selection, span: Span) -> list[int]:
         meets = selection.about(history=True).test()
@@ -142,29 +164,29 @@ class Histories:
 
     async def _more(self, connection: Connection, numbers: list[int], span: Span) -> list[tuple[int, int]]:
         """Which attributes these entities have in the span (numbers of both), where not all was read."""
-        interval = span.interval
-        start, end = (None, None) if interval is None else (interval.start, interval.end)
-        asked = (numbers, self._numbers_of(span.attributes), start, end)
-        if interval is not None and interval.timeproperty != "observedAt":
-            rows = await connection.fetch(history.WRITTEN_ATTRIBUTES.text, *asked, _deletions(interval))
-        else:
-            rows = await connection.fetch(history.ATTRIBUTES.text, *asked, None if interval is None else True)
+        statement = history.WRITTEN_ATTRIBUTES if span.by_writing else history.ATTRIBUTES
+        rows = await connection.fetch(statement.text, *self._asked(numbers, span, 1))
         if any(row["ano"] not in self._terms.text for row in rows):
             await self._terms.refresh(connection)
         return [(row["eno"], row["ano"]) for row in rows]
 
     async def _rows(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Instance]:
-        interval, anos = span.interval, self._numbers_of(span.attributes)
+        if span.last_n is None:
+            statement = history.BY_WRITING if span.by_writing else history.BY_TIME
+            return await statement.all(connection, *self._asked(numbers, span, most))
+        statement = history.NEWEST_WRITTEN if span.by_writing else history.NEWEST
+        return await statement.all(connection, *self._asked(numbers, span, min(span.last_n, most)))
+
+    def _asked(self, numbers: list[int], span: Span, most: int) -> tuple[Any, ...]:
+        """The parameters every statement about a span takes."""
+        interval = span.interval
         start, end = (None, None) if interval is None else (interval.start, interval.end)
-        asked = (numbers, anos, start, end)
-        if interval is not None and interval.timeproperty != "observedAt":
-            deletions = _deletions(interval)
-            if span.last_n is None:
-                return await history.BY_WRITING.all(connection, *asked, most, deletions)
-            return await history.NEWEST_WRITTEN.all(connection, *asked, min(span.last_n, most), deletions)
-        if span.last_n is not None:
-            return await history.NEWEST.all(connection, *asked, min(span.last_n, most), interval is not None)
-        return await history.BY_TIME.all(connection, *asked, most, None if interval is None else True)
+        about = None if interval is None else _about(interval)
+        datasets = None
+        if span.datasets is not None:
+            texts = self._terms.number
+            datasets = [0 if one == "@none" else texts.get(one, -1) for one in span.datasets]
+        return numbers, self._numbers_of(span.attributes), start, end, most, about, datasets
 
     def _numbers_of(self, attributes: frozenset[str] | None) -> list[int] | None:
         if attributes is None:
@@ -178,9 +200,9 @@ def _head(row: Stored) -> Doc:
     return {**entity, "deletedAt": entity["modifiedAt"]} if row.deleted else entity
 
 
-def _deletions(interval: TemporalFilter) -> bool | None:
-    """Which rows a time property other than observedAt is about: deletions, the others, or all."""
-    return {"deletedAt": True, "createdAt": False, "modifiedAt": None}.get(interval.timeproperty)
+def _about(interval: TemporalFilter) -> bool | None:
+    """What a time property asks for: deletions, or not; null: either (of observedAt: what was observed)."""
+    return {"observedAt": True, "deletedAt": True, "createdAt": False, "modifiedAt": None}[interval.timeproperty]
 
 
 def _aware(moment: datetime) -> datetime:

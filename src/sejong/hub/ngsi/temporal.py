@@ -88,6 +88,25 @@ def time_of(instance: Doc, timeproperty: str) -> str:
     return instant_key(text) if text else ""
 
 
+def scopes_within(rows: Sequence[Row], temporal: TemporalFilter | None) -> list[Sequence[str]]:
+    """The scopes an entity had at some time of an interval, from the whole history of its scope (oldest first).
+
+    A scope holds from its observedAt, else from when it was written, until the next one.
+    """
+    start = None if temporal is None or temporal.start is None else format_instant(temporal.start)
+    end = None if temporal is None or temporal.end is None else format_instant(temporal.end)
+    found: list[Sequence[str]] = []
+    for row in rows:
+        moment = time_of(row.instance, "observedAt")
+        if end is not None and moment >= end:
+            break
+        if start is not None and moment <= start:
+            found.clear()
+        if "deletedAt" not in row.instance:
+            found.append(row.instance["value"])
+    return found
+
+
 def cut(
     rows: Sequence[Row], maximum: int, temporal: TemporalFilter | None = None, *, last_n: int | None = None
 ) -> Page:

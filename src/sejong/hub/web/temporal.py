@@ -64,14 +64,31 @@ def _asked(request: NgsiRequest, members: Mapping[str, Any] | None = None) -> _A
     interval = parse_temporal(
         params.get("timerel"), params.get("timeAt"), params.get("endTimeAt"), params.get("timeproperty")
     )
-    last_n = request.number("lastN", 0) if "lastN" in request.params else None
-    if last_n == 0:
-        raise BadRequestData("lastN must be 1 or more")
+    last_n = _last_n(request, params)
     shape = {"simplified": "temporalValues"}.get(request.format, request.format)
     aggregation = None
     if shape == "aggregatedValues":
-        aggregation = parse_aggregation(request.params.get("aggrMethods"), request.params.get("aggrPeriodDuration"))
+        asked = {name: request.params.get(name, params.get(name)) for name in ("aggrMethods", "aggrPeriodDuration")}
+        for name, value in asked.items():
+            if isinstance(value, list):
+                asked[name] = ",".join(map(str, value))
+            elif not isinstance(value, str | None):
+                raise BadRequestData(f"{name} must be a text")
+        aggregation = parse_aggregation(asked["aggrMethods"], asked["aggrPeriodDuration"])
     return _Asked(interval, parse_timeproperty(params.get("timeproperty")), last_n, aggregation, shape)
+
+
+def _last_n(request: NgsiRequest, members: Mapping[str, Any]) -> int | None:
+    """How many of the newest instances are wanted: a parameter, or a member of temporalQ."""
+    if "lastN" in request.params:
+        last_n = request.number("lastN", 0)
+    else:
+        last_n = members.get("lastN")
+        if last_n is None:
+            return None
+    if not isinstance(last_n, int) or isinstance(last_n, bool) or not 0 < last_n < 1 << 62:
+        raise BadRequestData("lastN must be a whole number of 1 or more")
+    return last_n
 
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
@@ -157,7 +174,7 @@ def _span(shown: Shown, asked: _Asked) -> Span:
     attributes = None
     if keep is not None:
         attributes = frozenset(SCOPE if name == "scope" else name for name in keep if ":" in name or name == "scope")
-    return Span(interval=asked.interval, attributes=attributes, last_n=asked.last_n)
+    return Span(interval=asked.interval, attributes=attributes, last_n=asked.last_n, datasets=shown.datasets)
 
 
 def _answer(
