@@ -63,11 +63,16 @@ async def told(hub: Hub, writes: Any) -> None:
     await hub.writer.write(0, METER, hub.past.adding(METER, new, create=True))
 
 
+async def number_of(hub: Hub) -> int:
+    known = await hub.known(0, METER)
+    assert known is not None
+    return known.no
+
+
 async def both_ways(hub: Hub, interval: TemporalFilter | None, aggregation: Aggregation) -> tuple[Any, Any, Any]:
     """The aggregate of every instance read, the one of figures, and the latter's figures."""
     context = await hub.contexts.get(None)
-    number = await hub.number_of(0, METER)
-    assert number is not None
+    number = await number_of(hub)
     (evolution,) = await hub.histories.of([number], Span(interval=interval))
     rows = chosen(evolution.rows, interval)
     given_ = {"fmt": "aggregatedValues", "temporal": interval, "aggregation": aggregation}
@@ -101,8 +106,7 @@ async def test_rollups_say_what_the_instances_say(city: City, steps: Any, questi
     await city.pool.execute("delete from hub.hist; delete from hub.rollup; delete from hub.entity")
     for writes, removed in steps:
         await told(hub, writes)
-        number = await hub.number_of(0, METER)
-        assert number is not None
+        number = await number_of(hub)
         await agree(hub, ALWAYS)
         (evolution,) = await hub.histories.of([number], Span())
         for row in evolution.rows[:removed]:
@@ -129,8 +133,7 @@ async def raw_rows(hub: Hub, interval: TemporalFilter | None) -> int:
     rows: list[Any] = []
     wanted, hub.rollups._want = hub.rollups._want, rows.extend
     try:
-        number = await hub.number_of(0, METER)
-        assert number is not None
+        number = await number_of(hub)
         await hub.rollups.summary([number], interval, None, Aggregation(("avg",)))
     finally:
         hub.rollups._want = wanted
@@ -141,8 +144,7 @@ async def test_only_what_changed_is_read_again(city: City) -> None:
     hub = city.part(Hub)
     await told(hub, [(START + timedelta(minutes=10 * n), n, None) for n in range(600)])
     assert await raw_rows(hub, None) == 600
-    number = await hub.number_of(0, METER)
-    assert number is not None
+    number = await number_of(hub)
     await hub.rollups.roll_up(number)
     assert await raw_rows(hub, None) == 0
     # One more in an hour that was summarised, one replaced in another, one in an hour that had none.
@@ -176,8 +178,7 @@ async def test_a_rollup_holds_off_writers_and_loses_none(city: City) -> None:
 
     hub = city.part(Hub)
     await told(hub, [(START, 0, None)])
-    number = await hub.number_of(0, METER)
-    assert number is not None
+    number = await number_of(hub)
     for n in range(1, 16):
         await asyncio.gather(
             told(hub, [(START + timedelta(minutes=n), n, None)]),
@@ -192,8 +193,7 @@ async def test_a_rollup_holds_off_writers_and_loses_none(city: City) -> None:
 async def test_texts_and_mixed_values_are_read(city: City) -> None:
     hub = city.part(Hub)
     await told(hub, [(START, 1, None), (START + timedelta(hours=1), "n/a", None)])
-    number = await hub.number_of(0, METER)
-    assert number is not None
+    number = await number_of(hub)
     summary = await hub.rollups.summary([number], None, None, Aggregation(("avg",)))
     assert summary is not None
     assert (len(summary.unfit), summary.figures) == (1, {})

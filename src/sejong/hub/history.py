@@ -94,12 +94,16 @@ class Histories:
                     break
         return found
 
-    async def of(self, numbers: Sequence[int], span: Span, most: int = MOST_ROWS) -> list[Evolution]:
-        """The histories of these entities in that order, each oldest instance first.
+    async def of(
+        self, numbers: Sequence[int], span: Span, most: int = MOST_ROWS, known: Stored | None = None
+    ) -> list[Evolution]:
+        """The histories of these entities in that order, each oldest instance first; `known`: the row of the only one.
 
         Of more than `most` instances only the first `most` and the rest of their last moment are certain to be there
         (with `last_n`: of each attribute the newest). Raises TooManyResults beyond what fits into memory.
         """
+        if known is not None and span.attributes is not None and not span.attributes:
+            return [Evolution(_head(known), [], [], known.no)]
         async with self._pool.acquire(timeout=10) as connection:
             names = (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
             await self._terms.look_up(connection, names)

@@ -178,11 +178,10 @@ class Hub:
             rows = await store.NUMBERED.all(connection, list(numbers))
         return [row.no for row in sorted(rows, key=lambda row: row.id, reverse=descending)]
 
-    async def number_of(self, tenant: int, entity_id: str) -> int | None:
-        """The number an id goes by, also of a deleted entity that has a history; None when nothing is known of it."""
+    async def known(self, tenant: int, entity_id: str) -> store.Stored | None:
+        """The row of an entity, also of a deleted one that has a history; None when nothing is known of it."""
         async with self.pool.acquire(timeout=10) as connection:
-            row = await store.KNOWN.one(connection, tenant, entity_id)
-        return None if row is None else row.no
+            return await store.KNOWN.one(connection, tenant, entity_id)
 
     @asynccontextmanager
     async def _looking(self, *, still: bool = True) -> AsyncIterator[Connection]:

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from sejong.hub.ngsi.aggregation import Aggregation, Figures, Summaries, is_summable, needs_sums
+from sejong.hub.ngsi.aggregation import Aggregation, Figures, Summaries, is_summable, powers
 from sejong.hub.ngsi.instants import TemporalFilter
 from sejong.hub.store import rollups as store
 from sejong.hub.store.terms import Dictionary
@@ -131,9 +132,11 @@ class Rollups:
             if attribute in unfit or row.low is None or row.high is None:
                 continue
             period = None if row.period is None else _aware(row.period)
-            figures = Figures(
-                period, row.n, row.total, row.square, row.low, row.high, _aware(row.oldest), _aware(row.newest)
-            )
+            total = None if row.total is None else Decimal(row.total)
+            square = None if row.square is None else Decimal(row.square)
+            oldest = None if row.oldest is None else _aware(row.oldest)
+            newest = None if row.newest is None else _aware(row.newest)
+            figures = Figures(period, row.n, total, square, row.low, row.high, oldest, newest)
             dataset = texts[row.ds] if row.ds else None
             found.setdefault(row.eno, {}).setdefault(attribute, {}).setdefault(dataset, []).append(figures)
         return Summary(found, unfit)
@@ -223,7 +226,7 @@ def _asked(
     on_the_hour = start is None or start == _hour(start)
     aligned = period.is_zero or (on_the_hour and period.microseconds % _HOUR == 0)
     first = None if start is None else start if on_the_hour else _hour(start) + HOUR
-    return numbers, anos, start, end, needs_sums(aggregation), start, exact, starts, first, aligned
+    return numbers, anos, start, end, powers(aggregation), start, exact, starts, first, aligned
 
 
 def _hour(moment: datetime) -> datetime:

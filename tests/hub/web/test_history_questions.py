@@ -30,11 +30,11 @@ def between(start: str, end: str, **more: str) -> dict[str, str]:
     return {"timerel": "between", "timeAt": f"{DAY}{start}:00Z", "endTimeAt": f"{DAY}{end}:00Z", **more}
 
 
-async def tell(ask: Any, number: int = 1, **series: Any) -> None:
+async def tell(ask: Any, number: int = 1, /, **series: Any) -> None:
     await ask("POST", TEMPORAL, None, json={"id": meter(number), "type": "Meter", **series})
 
 
-async def history(ask: Any, number: int = 1, **params: str) -> Any:
+async def history(ask: Any, number: int = 1, /, **params: str) -> Any:
     return (await ask("GET", f"{TEMPORAL}/{meter(number)}", 200, **params)).json()
 
 

@@ -61,8 +61,9 @@ class Figures(Struct, frozen=True):
     square: Decimal | None
     low: float
     high: float
-    oldest: datetime
-    newest: datetime
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    """When the first and the last of them was observed; told of the whole range only."""
 
 
 Summaries = Mapping[str, Mapping[str | None, Sequence[Figures]]]
@@ -74,9 +75,9 @@ def is_summable(aggregation: Aggregation) -> bool:
     return "distinctCount" not in aggregation.methods
 
 
-def needs_sums(aggregation: Aggregation) -> bool:
-    """Whether a method adds values up."""
-    return not _SUMS.isdisjoint(aggregation.methods)
+def powers(aggregation: Aggregation) -> int:
+    """Which sums the methods need: none (0), that of the values (1), that of their squares too (2)."""
+    return max(_POWERS.get(method, 0) for method in aggregation.methods)
 
 
 def aggregated(
@@ -113,18 +114,37 @@ def _of_figures(
     dataset: str | None, figures: Sequence[Figures], aggregation: Aggregation, temporal: TemporalFilter | None
 ) -> Doc:
     out: Doc = {"type": "Property"} if dataset is None else {"type": "Property", "datasetId": dataset}
-    origin, end = (None, None) if temporal is None else (temporal.start, temporal.end)
-    limits: list[tuple[str, str]] = []
-    for one in figures:
-        if one.start is None:
-            limits.append(_limits(origin or one.oldest, end or one.newest))
-        else:
-            assert origin is not None
-            limits.append(_period(aggregation.period, origin, aggregation.period.count_until(origin, one.start)))
+    limits = [_whole(one, temporal) for one in figures if one.start is None] or _periods_of(
+        [one.start for one in figures if one.start is not None], aggregation.period, temporal
+    )
     for method in aggregation.methods:
         compute = _FIGURED[method]
         out[method] = [[compute(one), *limit] for one, limit in zip(figures, limits, strict=True)]
     return out
+
+
+def _whole(one: Figures, temporal: TemporalFilter | None) -> tuple[str, str]:
+    start = (temporal.start if temporal else None) or one.oldest
+    end = (temporal.end if temporal else None) or one.newest
+    assert start is not None
+    assert end is not None
+    return _limits(start, end)
+
+
+def _periods_of(starts: Sequence[datetime], period: Duration, temporal: TemporalFilter | None) -> list[tuple[str, str]]:
+    """The limits of periods in order; where one follows another its start need not be written again."""
+    found: list[tuple[str, str]] = []
+    known: dict[datetime, str] = {}
+    origin = temporal.start if temporal else None
+    for start in starts:
+        if period.months and origin is not None:
+            end = period.after(origin, period.count_until(origin, start) + 1)
+        else:
+            end = period.after(start)
+        text = known.get(start) or format_instant_brief(start)
+        known = {end: format_instant_brief(end)}
+        found.append((text, known[end]))
+    return found
 
 
 def _deleted(instance: Doc) -> bool:
@@ -212,7 +232,7 @@ _EXACT: Final = Context(prec=4000, Emin=-9999, Emax=9999)
 """Enough digits for any sum of squares of floats: 2 × (308 + 324 + 17) and those of the count."""
 _FINE: Final = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=-9999, Emax=9999)
 _LARGEST: Final = 1.7976931348623157e308
-_SUMS: Final = frozenset({"avg", "stddev", "sum", "sumsq"})
+_POWERS: Final = {"avg": 1, "sum": 1, "stddev": 2, "sumsq": 2}
 
 
 def _decimal(value: Any) -> Decimal:

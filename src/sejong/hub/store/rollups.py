@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 
 import msgspec
 
@@ -26,12 +25,12 @@ class PartRow(msgspec.Struct, frozen=True):
     period: datetime | None
     n: int
     odd: int
-    total: Decimal | None
-    square: Decimal | None
+    total: str | None
+    square: str | None
     low: float | None
     high: float | None
-    oldest: datetime
-    newest: datetime
+    oldest: datetime | None
+    newest: datetime | None
     raw: int
 
 
@@ -86,9 +85,9 @@ _PERIOD = """
 case when $7::interval is not null then date_bin($7, {t}, $6)
      when $8::timestamptz[] is not null then ($8)[width_bucket({t}, $8)] end
 """
-# $1 entities, $2 attributes, $3/$4 from and to (null: open), $5 whether sums are wanted, $6 start of the first
-# period, $7 its length if exact, else $8 starts of all periods (both null: one period), $9 the first whole hour that
-# may come from the rollups (null: any), $10 whether any may. All else comes from the history itself.
+# $1 entities, $2 attributes, $3/$4 from and to (null: open), $5 1 if sums are wanted, 2 if squares too, $6 start of
+# the first period, $7 its length if exact, else $8 starts of all periods (both null: one period), $9 the first whole
+# hour that may come from the rollups (null: any), $10 whether any may. All else comes from the history itself.
 PARTS = Sql(
     f"""
 with span as materialized (
@@ -115,16 +114,17 @@ with span as materialized (
   from gaps g cross join lateral (
     select h.ds, {_PERIOD.format(t="h.t")} as period, count(*)::int as n,
            (count(*) filter (where h.num is null))::int as odd,
-           case when $5 then sum(v.v) end as total, case when $5 then sum(v.v * v.v) end as square,
+           case when $5 > 0 then sum(v.v) end as total, case when $5 > 1 then sum(v.v * v.v) end as square,
            min(h.num) as low, max(h.num) as high, min(h.t) as oldest, max(h.t) as newest
-    from hub.hist h cross join lateral (select case when $5 then h.num::text::numeric end as v) v
+    from hub.hist h cross join lateral (select case when $5::int > 0 then h.num::text::numeric end as v) v
     where h.eno = g.eno and h.ano = g.ano and (g.ds is null or h.ds = g.ds) and h.observed and h.op < 3
       and h.t >= g.since and h.t <= g.until and (h.t < g.until or g.until = 'infinity')
     group by h.ds, 2) x
 )
 select eno, ano, ds, period, sum(n)::int as n, sum(odd)::int as odd,
-       case when $5 then sum(total) end as total, case when $5 then sum(square) end as square,
-       min(low) as low, max(high) as high, min(oldest) as oldest, max(newest) as newest, sum(raw)::int as raw
+       case when $5 > 0 then sum(total)::text end as total, case when $5 > 1 then sum(square)::text end as square,
+       min(low) as low, max(high) as high, case when period is null then min(oldest) end as oldest,
+       case when period is null then max(newest) end as newest, sum(raw)::int as raw
 from found group by eno, ano, ds, period order by eno, ano, ds, period
 """,
     PartRow,

@@ -38,6 +38,7 @@ from sejong.hub.web.asked import (
 from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
+    from sejong.hub.store.entities import Stored
     from sejong.hub.service import Hub
 
 
@@ -97,8 +98,8 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     asked, shown = _asked(request), Shown(request)
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
-    number = await hub.number_of(request.tenant, request.path["id"])
-    found = [] if number is None else await _read(hub, [number], _span(shown, asked), asked)
+    known = await hub.known(request.tenant, request.path["id"])
+    found = [] if known is None else await _read(hub, [known.no], _span(shown, asked), asked, known)
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
     return _answer(hub, request, asked, shown, found, single=True)
@@ -141,7 +142,9 @@ async def _found(
     return _answer(hub, request, asked, shown, found, links=links, headers=headers)
 
 
-async def _read(hub: Hub, numbers: list[int], span: Span, asked: _Asked) -> list[Evolution]:
+async def _read(
+    hub: Hub, numbers: list[int], span: Span, asked: _Asked, known: Stored | None = None
+) -> list[Evolution]:
     """The histories of these entities; for an aggregation, of what figures say it all the figures only."""
     if asked.aggregation is None or asked.last_n is not None or not numbers:
         return await hub.histories.of(numbers, span, _most(hub, asked))
@@ -149,7 +152,7 @@ async def _read(hub: Hub, numbers: list[int], span: Span, asked: _Asked) -> list
     if summary is None:
         return await hub.histories.of(numbers, span, MOST_ROWS)
     rest = msgspec.structs.replace(span, attributes=summary.unfit)
-    found = await hub.histories.of(numbers, rest, MOST_ROWS)
+    found = await hub.histories.of(numbers, rest, MOST_ROWS, known)
     return [msgspec.structs.replace(one, figures=summary.figures.get(one.number, {})) for one in found]
 
 
