@@ -122,28 +122,19 @@ class Rollups:
             starts.append(period.after(interval.start, len(starts)))
         return starts
 
-    def _summary(self, rows: Iterable[store.PartRow]) -> Summary:
+    def _summary(self, rows: Sequence[store.SeriesRow]) -> Summary:
         texts = self._terms.text
-        rows = list(rows)
         unfit = frozenset(texts[row.ano] for row in rows if row.odd)
         found: dict[int, Any] = {}
         for row in rows:
-            attribute = texts[row.ano]
-            if attribute in unfit or row.low is None or row.high is None:
-                continue
-            period = None if row.period is None else _aware(row.period)
-            total = None if row.total is None else Decimal(row.total)
-            square = None if row.square is None else Decimal(row.square)
-            oldest = None if row.oldest is None else _aware(row.oldest)
-            newest = None if row.newest is None else _aware(row.newest)
-            figures = Figures(period, row.n, total, square, row.low, row.high, oldest, newest)
-            dataset = texts[row.ds] if row.ds else None
-            found.setdefault(row.eno, {}).setdefault(attribute, {}).setdefault(dataset, []).append(figures)
+            if texts[row.ano] not in unfit:
+                dataset = texts[row.ds] if row.ds else None
+                found.setdefault(row.eno, {}).setdefault(texts[row.ano], {})[dataset] = _figures(row)
         return Summary(found, unfit)
 
     # --- making them ----------------------------------------------------------------------------------------
 
-    def _want(self, rows: Iterable[store.PartRow]) -> None:
+    def _want(self, rows: Iterable[store.SeriesRow]) -> None:
         """Have those entities rolled up of which much had to be read; not now, and not again and again."""
         read: dict[int, int] = {}
         for row in rows:
@@ -198,6 +189,16 @@ class Rollups:
     def _horizon(self) -> datetime:
         """Before this, hours are over: what was observed in the last hour may still be on its way."""
         return (self._clock.now() - HOUR).replace(minute=0, second=0, microsecond=0)
+
+
+def _figures(row: store.SeriesRow) -> list[Figures]:
+    nothing = [None] * len(row.n)
+    totals = nothing if row.totals is None else map(Decimal, row.totals)
+    squares = nothing if row.squares is None else map(Decimal, row.squares)
+    if row.starts is None:
+        edges = [_aware(row.oldest)], [_aware(row.newest)]
+        return list(map(Figures, nothing, row.n, totals, squares, row.lows, row.highs, *edges))
+    return list(map(Figures, map(_aware, row.starts), row.n, totals, squares, row.lows, row.highs))
 
 
 def _chunks(days: Sequence[store.Day]) -> list[datetime]:

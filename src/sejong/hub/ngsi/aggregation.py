@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -132,19 +133,16 @@ def _whole(one: Figures, temporal: TemporalFilter | None) -> tuple[str, str]:
 
 
 def _periods_of(starts: Sequence[datetime], period: Duration, temporal: TemporalFilter | None) -> list[tuple[str, str]]:
-    """The limits of periods in order; where one follows another its start need not be written again."""
-    found: list[tuple[str, str]] = []
-    known: dict[datetime, str] = {}
     origin = temporal.start if temporal else None
-    for start in starts:
-        if period.months and origin is not None:
-            end = period.after(origin, period.count_until(origin, start) + 1)
-        else:
-            end = period.after(start)
-        text = known.get(start) or format_instant_brief(start)
-        known = {end: format_instant_brief(end)}
-        found.append((text, known[end]))
-    return found
+    if period.months and origin is not None:
+        return [_period(period, origin, period.count_until(origin, start)) for start in starts]
+    return [_one_period(start, period) for start in starts]
+
+
+@lru_cache(maxsize=16_384)
+def _one_period(start: datetime, period: Duration) -> tuple[str, str]:
+    """The limits of a period; they repeat from question to question."""
+    return _limits(start, period.after(start))
 
 
 def _deleted(instance: Doc) -> bool:
@@ -255,7 +253,8 @@ def _square(values: list[Any]) -> Decimal:
 
 
 def _float(value: Decimal) -> float:
-    return max(-_LARGEST, min(_LARGEST, float(value)))
+    found = float(value)
+    return found if -_LARGEST <= found <= _LARGEST else (_LARGEST if found > 0 else -_LARGEST)
 
 
 def _plain(value: Any) -> int | float:

@@ -16,22 +16,24 @@ class Day(msgspec.Struct, frozen=True):
     n: int
 
 
-class PartRow(msgspec.Struct, frozen=True):
-    """What is known of one attribute's numbers in one period."""
+class SeriesRow(msgspec.Struct, frozen=True):
+    """What is known of the numbers of one attribute (of one dataset), period by period in order of time."""
 
     eno: int
     ano: int
     ds: int
-    period: datetime | None
-    n: int
+    starts: list[datetime] | None
+    n: list[int]
+    totals: list[str] | None
+    squares: list[str] | None
+    lows: list[float]
+    highs: list[float]
     odd: int
-    total: str | None
-    square: str | None
-    low: float | None
-    high: float | None
-    oldest: datetime | None
-    newest: datetime | None
+    """Instances whose value is no number; then lows and highs may have gaps."""
     raw: int
+    """Instances that had to be read."""
+    oldest: datetime
+    newest: datetime
 
 
 MARK_STALE = Sql("""
@@ -121,13 +123,18 @@ with span as materialized (
       and h.t >= g.since and h.t <= g.until and (h.t < g.until or g.until = 'infinity')
     group by h.ds, 2) x
 )
-select eno, ano, ds, period, sum(n)::int as n, sum(odd)::int as odd,
-       case when $5 > 0 then sum(total)::text end as total, case when $5 > 1 then sum(square)::text end as square,
-       min(low) as low, max(high) as high, case when period is null then min(oldest) end as oldest,
-       case when period is null then max(newest) end as newest, sum(raw)::int as raw
-from found group by eno, ano, ds, period order by eno, ano, ds, period
+select eno, ano, ds, case when $7 is not null or $8 is not null then array_agg(period) end as starts,
+       array_agg(n) as n, case when $5 > 0 then array_agg(total::text) end as totals,
+       case when $5 > 1 then array_agg(square::text) end as squares,
+       array_agg(low) as lows, array_agg(high) as highs, sum(odd)::int as odd, sum(raw)::int as raw,
+       min(oldest) as oldest, max(newest) as newest
+from (select eno, ano, ds, period, sum(n)::int as n, sum(odd) as odd, case when $5 > 0 then sum(total) end as total,
+             case when $5 > 1 then sum(square) end as square, min(low) as low, max(high) as high,
+             min(oldest) as oldest, max(newest) as newest, sum(raw) as raw
+      from found group by eno, ano, ds, period order by eno, ano, ds, period) x
+group by eno, ano, ds
 """,
-    PartRow,
+    SeriesRow,
 )
 NEWEST_OBSERVED = Sql("""
 select max(x.t) from unnest($1::int[]) as e(eno) cross join unnest($2::int[]) as a(ano)

@@ -38,8 +38,8 @@ from sejong.hub.web.asked import (
 from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
-    from sejong.hub.store.entities import Stored
     from sejong.hub.service import Hub
+    from sejong.hub.store.entities import Stored
 
 
 class _Asked(msgspec.Struct, frozen=True):
