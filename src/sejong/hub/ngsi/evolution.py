@@ -73,7 +73,9 @@ def expand_instance(body: Any, name: str, ctx: Context, *, now: str) -> tuple[st
     if isinstance(body, dict):
         body = {key: value for key, value in body.items() if key != "@context"}
         named = [key for key in body if key not in ("id", "type", *VALUE_MEMBER.values()) and ctx.attribute(key) == iri]
-        if named and not body.keys() - {*named, "id", "type"}:
+        if named and body.keys().isdisjoint(VALUE_MEMBER.values()):
+            if body.keys() - {*named[:1], "id", "type"}:
+                raise BadRequestData(detail=f"{name}: the fragment must hold this attribute and nothing else")
             body = body[named[0]]
     if iri == SCOPE:
         instances = _scopes(body)

@@ -123,15 +123,15 @@ with span as materialized (
       and h.t >= g.since and h.t <= g.until and (h.t < g.until or g.until = 'infinity')
     group by h.ds, 2) x
 )
-select eno, ano, ds, case when $7 is not null or $8 is not null then array_agg(period) end as starts,
-       array_agg(n) as n, case when $5 > 0 then array_agg(total::text) end as totals,
-       case when $5 > 1 then array_agg(square::text) end as squares,
-       array_agg(low) as lows, array_agg(high) as highs, sum(odd)::int as odd, sum(raw)::int as raw,
-       min(oldest) as oldest, max(newest) as newest
+select eno, ano, ds, case when $7 is not null or $8 is not null then array_agg(period order by period) end as starts,
+       array_agg(n order by period) as n, case when $5 > 0 then array_agg(total::text order by period) end as totals,
+       case when $5 > 1 then array_agg(square::text order by period) end as squares,
+       array_agg(low order by period) as lows, array_agg(high order by period) as highs,
+       sum(odd)::int as odd, sum(raw)::int as raw, min(oldest) as oldest, max(newest) as newest
 from (select eno, ano, ds, period, sum(n)::int as n, sum(odd) as odd, case when $5 > 0 then sum(total) end as total,
              case when $5 > 1 then sum(square) end as square, min(low) as low, max(high) as high,
              min(oldest) as oldest, max(newest) as newest, sum(raw) as raw
-      from found group by eno, ano, ds, period order by eno, ano, ds, period) x
+      from found group by eno, ano, ds, period) x
 group by eno, ano, ds
 """,
     SeriesRow,
