@@ -134,7 +134,7 @@ class Rollups:
 
     # --- making them ----------------------------------------------------------------------------------------
 
-    def _want(self, rows: Iterable[store.SeriesRow]) -> None:
+    def _want(self, rows: Iterable[store.SeriesRow], /) -> None:
         """Have those entities rolled up of which much had to be read; not now, and not again and again."""
         read: dict[int, int] = {}
         for row in rows:

@@ -75,7 +75,7 @@ class Informed(msgspec.Struct, frozen=True):
     """A step that reads or edits the history inside the commit before it says what becomes of the entity.
 
     `run(connection, the entity's row or None, the entity as it is or None, the moment)`. If it raises CityError, what
-    it did is undone. No other step of the same commit touches its entity.
+    it did is undone. It is the only step of its `write` about its entity; the writer keeps others out of its commit.
     """
 
     run: Callable[[Connection, Locked | None, dict[str, Any] | None, str], Awaitable[Outcome]]

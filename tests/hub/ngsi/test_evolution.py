@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sejong.hub.ngsi.context import CORE
 from sejong.hub.ngsi.errors import BadRequestData
-from sejong.hub.ngsi.evolution import add_instances, expand_evolution, expand_instance, present_of, unsettled
+from sejong.hub.ngsi.evolution import Which, add_instances, expand_evolution, expand_instance, present_of, unsettled
 from sejong.hub.ngsi.grammar import instant_key
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.members import SCOPE
@@ -68,7 +68,7 @@ def test_what_was_deleted_later_stays_deleted(newest: str, ended: str | None, li
     new = expand_evolution({**METER, "flow": flow}, CORE, now=NOW, whole=True)
     old = None if ended else {"id": METER["id"], "type": new["type"], "createdAt": NOW, "modifiedAt": NOW}
     assert unsettled(old, new) == [(FLOW, None)]
-    known = {(FLOW, None): instant_key(newest)} if newest else {}
+    known: dict[Which, str] = {(FLOW, None): instant_key(newest)} if newest else {}
     evolved = add_instances(old, new, NOW, known, instant_key(ended) if ended else None)
     assert (evolved.entity is not old) is lives
     assert (len(evolved.ops), len(evolved.past)) == ((1, 0) if lives else (0, 1))
