@@ -71,6 +71,7 @@ def questions(start: datetime, end: datetime) -> dict[str, str]:
         "hours avg": f"{aggregate}=avg&aggrPeriodDuration=PT1H",
         "a week by hours avg,max": f"{week}&format=aggregatedValues&aggrMethods=avg,max&aggrPeriodDuration=PT1H",
         "quarter hours avg (no rollup)": f"{aggregate}=avg&aggrPeriodDuration=PT15M",
+        "days distinctCount (no rollup)": f"{aggregate}=distinctCount&aggrPeriodDuration=P1D",
         "lastN=100": "attrs=flow&lastN=100",
         "lastN=100 values": "attrs=flow&lastN=100&format=temporalValues",
         "one hour of it": f"timerel=between&timeAt={text(end - timedelta(hours=30))}"

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.anyio
 
 METER = "urn:ngsi-ld:Meter:1"
 START = datetime(2026, 3, 1, tzinfo=UTC)
-SUMMABLE = tuple(method for method in METHODS if method != "distinctCount")
 NUMBERS = st.one_of(
     st.integers(-1000, 1000),
     st.floats(-1000, 1000).map(lambda x: round(x, 3)),
@@ -49,7 +48,7 @@ FILTERS = st.one_of(
     ),
 )  # fmt: skip
 QUESTIONS = st.lists(
-    st.tuples(FILTERS, PERIODS, st.lists(st.sampled_from(SUMMABLE), min_size=1, unique=True)), max_size=4
+    st.tuples(FILTERS, PERIODS, st.lists(st.sampled_from(METHODS), min_size=1, unique=True)), max_size=4
 )
 
 
@@ -80,7 +79,9 @@ async def both_ways(hub: Hub, interval: TemporalFilter | None, aggregation: Aggr
     summary = await hub.rollups.summary([number], interval, None, aggregation)
     if summary is None:
         return read, None, None
-    assert not summary.unfit
+    if summary.unfit:  # whether 1 or true was said is not in the figures
+        assert "distinctCount" in aggregation.methods
+        return read, None, None
     known = summary.figures.get(number, {})
     return read, present_temporal(evolution.entity, [], context, summaries=known, **given_), known  # type: ignore[arg-type]
 
@@ -93,9 +94,12 @@ def in_order(found: Any) -> Any:
     return found
 
 
+SUMS = tuple(method for method in METHODS if method != "distinctCount")
 ALWAYS = [
-    (None, Duration(), SUMMABLE),
-    (TemporalFilter("after", START), Duration(0, 3_600_000_000), SUMMABLE),
+    (None, Duration(), METHODS),
+    (None, Duration(), SUMS),
+    (TemporalFilter("after", START), Duration(0, 3_600_000_000), METHODS),
+    (TemporalFilter("after", START), Duration(0, 3_600_000_000), SUMS),
 ]
 
 
@@ -124,7 +128,7 @@ async def agree(hub: Hub, questions: Any) -> None:
         read, figured, _ = await both_ways(hub, interval, Aggregation(tuple(methods), period))
         if figured is not None:
             assert in_order(figured) == in_order(read), (interval, period, methods)
-        else:
+        elif "distinctCount" not in methods:
             assert not period.is_zero
             assert interval is None or interval.start is None
 
@@ -185,7 +189,7 @@ async def test_a_rollup_holds_off_writers_and_loses_none(city: City) -> None:
             hub.rollups.roll_up(number),
             told(hub, [(START + timedelta(minutes=n + 30), n, None)]),
         )
-    read, figured, _ = await both_ways(hub, None, Aggregation(SUMMABLE))
+    read, figured, _ = await both_ways(hub, None, Aggregation(METHODS))
     assert figured == read
     assert read["flow"]["totalCount"][0][0] == 31
 

@@ -7,7 +7,7 @@ background, and `hub.roll_up` keeps such entities up to date. Source: ETSI GS CI
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from sejong.hub.ngsi.aggregation import Aggregation, Figures, Summaries, is_summable, powers
+from sejong.hub.ngsi.aggregation import Aggregation, Figures, Summaries, powers
 from sejong.hub.ngsi.instants import TemporalFilter
 from sejong.hub.store import rollups as store
 from sejong.hub.store.terms import Dictionary
@@ -74,7 +74,7 @@ class Rollups:
         """
         start = None if interval is None else interval.start
         period = aggregation.period
-        if (interval is not None and interval.timeproperty != "observedAt") or not is_summable(aggregation):
+        if interval is not None and interval.timeproperty != "observedAt":
             return None
         if not period.is_zero and start is None:
             return None  # periods are counted from the oldest instance of each series
@@ -83,12 +83,24 @@ class Rollups:
             starts = await self._starts(connection, numbers, anos, interval, aggregation)
             if starts is not None and len(starts) > MOST_PERIODS:
                 return None
-            rows = await store.PARTS.all(connection, *_asked(numbers, anos, interval, aggregation, starts))
+            rows, distinct = await self._series(
+                connection, _asked(numbers, anos, interval, aggregation, starts), aggregation
+            )
             known = self._terms.text
             if any(row.ano not in known or (row.ds and row.ds not in known) for row in rows):
                 await self._terms.refresh(connection)
         self._want(rows)
-        return self._summary(rows)
+        return self._summary(rows, distinct)
+
+    async def _series(
+        self, connection: Connection, asked: tuple[Any, ...], aggregation: Aggregation
+    ) -> tuple[list[store.SeriesRow], dict[tuple[int, int, int], store.DistinctRow]]:
+        if "distinctCount" not in aggregation.methods:
+            return await store.PARTS.all(connection, *asked), {}
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            rows = await store.PARTS.all(connection, *asked)
+            distinct = await store.DISTINCT.all(connection, *asked[:8])
+        return rows, {(row.eno, row.ano, row.ds): row for row in distinct}
 
     async def _anos(
         self, connection: Connection, numbers: Sequence[int], attributes: frozenset[str] | None
@@ -122,14 +134,18 @@ class Rollups:
             starts.append(period.after(interval.start, len(starts)))
         return starts
 
-    def _summary(self, rows: Sequence[store.SeriesRow]) -> Summary:
+    def _summary(
+        self, rows: Sequence[store.SeriesRow], distinct: Mapping[tuple[int, int, int], store.DistinctRow]
+    ) -> Summary:
         texts = self._terms.text
-        unfit = frozenset(texts[row.ano] for row in rows if row.odd)
+        unfit = frozenset(texts[row.ano] for row in (*rows, *distinct.values()) if _is_unfit(row))
         found: dict[int, Any] = {}
         for row in rows:
             if texts[row.ano] not in unfit:
                 dataset = texts[row.ds] if row.ds else None
-                found.setdefault(row.eno, {}).setdefault(texts[row.ano], {})[dataset] = _figures(row)
+                found.setdefault(row.eno, {}).setdefault(texts[row.ano], {})[dataset] = _figures(
+                    row, distinct.get((row.eno, row.ano, row.ds))
+                )
         return Summary(found, unfit)
 
     # --- making them ----------------------------------------------------------------------------------------
@@ -191,14 +207,19 @@ class Rollups:
         return (self._clock.now() - HOUR).replace(minute=0, second=0, microsecond=0)
 
 
-def _figures(row: store.SeriesRow) -> list[Figures]:
+def _is_unfit(row: store.SeriesRow | store.DistinctRow) -> bool:
+    """Whether a series has values of which the database alone cannot say what is asked."""
+    return bool(row.whole if isinstance(row, store.DistinctRow) else row.odd)
+
+
+def _figures(row: store.SeriesRow, distinct: store.DistinctRow | None) -> list[Figures]:
     nothing = [None] * len(row.n)
+    starts = nothing if row.starts is None else map(_aware, row.starts)
     totals = nothing if row.totals is None else map(Decimal, row.totals)
     squares = nothing if row.squares is None else map(Decimal, row.squares)
-    if row.starts is None:
-        edges = [_aware(row.oldest)], [_aware(row.newest)]
-        return list(map(Figures, nothing, row.n, totals, squares, row.lows, row.highs, *edges))
-    return list(map(Figures, map(_aware, row.starts), row.n, totals, squares, row.lows, row.highs))
+    counts = nothing if distinct is None else distinct.n
+    edges = ([_aware(row.oldest)], [_aware(row.newest)]) if row.starts is None else ()
+    return list(map(Figures, starts, row.n, totals, squares, row.lows, row.highs, counts, *edges))
 
 
 def _chunks(days: Sequence[store.Day]) -> list[datetime]:

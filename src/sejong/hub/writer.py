@@ -382,13 +382,14 @@ class Writer:
                     rest,
                     None,
                 ]
-                if place := draft.places.get((attribute, dataset, observed)):
+                place = draft.places.get((attribute, dataset, observed)) if draft.places else None
+                if place is not None:
                     row[2], row[11] = place
                     row[0] = row[0] if observed else place[1]
                     edited.append(row)
                 else:
                     (late if is_late else rows).append(row)
-                if draft.rolled is not None and row[0] < draft.rolled and observed and op != history.DELETED:
+                if draft.rolled is not None and observed and row[0] < draft.rolled and op != history.DELETED:
                     stale.append(row)
         if late:
             rows.extend(await self._unseen(connection, late, rows))

@@ -62,6 +62,8 @@ class Figures(Struct, frozen=True):
     square: Decimal | None
     low: float
     high: float
+    distinct: int | None = None
+    """How many different numbers there were, where it was asked for."""
     oldest: datetime | None = None
     newest: datetime | None = None
     """When the first and the last of them was observed; told of the whole range only."""
@@ -69,11 +71,6 @@ class Figures(Struct, frozen=True):
 
 Summaries = Mapping[str, Mapping[str | None, Sequence[Figures]]]
 """Attribute → dataset id → the figures of its periods in order of time."""
-
-
-def is_summable(aggregation: Aggregation) -> bool:
-    """Whether figures of periods say all that is asked for: how many different values there were they do not."""
-    return "distinctCount" not in aggregation.methods
 
 
 def powers(aggregation: Aggregation) -> int:
@@ -307,6 +304,7 @@ _METHODS: Final[dict[str, Callable[[list[Any]], Any]]] = {
     "totalCount": len,
 }
 _FIGURED: Final[dict[str, Callable[[Figures], Any]]] = {
+    "distinctCount": lambda one: one.distinct,
     "avg": lambda one: _average(one.n, cast("Decimal", one.total)),
     "max": lambda one: _plain(one.high),
     "min": lambda one: _plain(one.low),

@@ -136,6 +136,34 @@ group by eno, ano, ds
 """,
     SeriesRow,
 )
+
+
+class DistinctRow(msgspec.Struct, frozen=True):
+    """How many different numbers one attribute (of one dataset) had, period by period in order of time."""
+
+    eno: int
+    ano: int
+    ds: int
+    n: list[int]
+    whole: int
+    """Instances that are more than a number: only the whole tells whether 1 or true was said."""
+
+
+# Parameters 1 to 4 and 6 to 8 as PARTS has them; rollups cannot say it, so all instances are counted.
+DISTINCT = Sql(
+    f"""
+select eno, ano, ds, array_agg(n order by period) as n, sum(whole)::int as whole from (
+  select h.eno, h.ano, h.ds, {_PERIOD.format(t="h.t")} as period, count(distinct h.num)::int as n,
+         count(*) filter (where h.val is not null) as whole
+  from unnest($1::int[]) as e(eno) cross join unnest($2::int[]) as a(ano)
+  join hub.hist h on h.eno = e.eno and h.ano = a.ano and h.observed and h.op < 3 and $5::int is not null
+    and h.t >= coalesce($3::timestamptz, '-infinity') and h.t <= coalesce($4::timestamptz, 'infinity')
+    and ($4 is null or h.t < $4)
+  group by h.eno, h.ano, h.ds, 4) x
+group by eno, ano, ds
+""",
+    DistinctRow,
+)
 NEWEST_OBSERVED = Sql("""
 select max(x.t) from unnest($1::int[]) as e(eno) cross join unnest($2::int[]) as a(ano)
 cross join lateral (select h.t from hub.hist h where h.eno = e.eno and h.ano = a.ano and h.observed and h.op < 3
