@@ -22,7 +22,7 @@ from sejong.kit.city import City
 pytestmark = pytest.mark.anyio
 
 METER = "urn:ngsi-ld:Meter:1"
-START = datetime(2026, 3, 1, tzinfo=UTC)
+START = datetime(2024, 3, 1, tzinfo=UTC)
 NUMBERS = st.one_of(
     st.integers(-1000, 1000),
     st.floats(-1000, 1000).map(lambda x: round(x, 3)),

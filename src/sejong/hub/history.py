@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -107,7 +108,7 @@ class Histories:
         async with self._pool.acquire(timeout=10) as connection:
             names = (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
             await self._terms.look_up(connection, names)
-            return await self._read(connection, list(numbers), span, most)
+            return await self._read(connection, list(numbers), span, most, known)
 
     async def _having(self, connection: Connection, numbers: list[int], span: Span) -> list[int]:
         if span.interval is None or not numbers:
@@ -143,10 +144,12 @@ class Histories:
                 found.append(number)
         return found
 
-    async def _read(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Evolution]:
+    async def _read(
+        self, connection: Connection, numbers: list[int], span: Span, most: int, known: Stored | None = None
+    ) -> list[Evolution]:
         if not numbers:
             return []
-        heads = {row.no: _head(row) for row in await NUMBERED.all(connection, numbers)}
+        heads = {row.no: _head(row) for row in ([known] if known else await NUMBERED.all(connection, numbers))}
         nothing = span.attributes is not None and not span.attributes
         rows = [] if nothing else await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
         more = await self._more(connection, numbers, span) if len(rows) > most and span.last_n is None else []
@@ -214,11 +217,15 @@ def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+_written: Final = lru_cache(maxsize=4096)(format_instant)
+"""Instances of one commit were written at one moment."""
+
+
 def row_of(instance: Instance, attribute: str, dataset: str | None, shape: Doc | None) -> Row:
     """The recorded instance as the temporal representation needs it."""
     body = shapes.join(instance.num, shape, instance.val)
-    moment = format_instant(instance.modified)
-    created = moment if instance.created is None else format_instant(instance.created)
+    moment = _written(instance.modified)
+    created = moment if instance.created is None else _written(instance.created)
     if instance.observed:
         body["observedAt"] = as_written(instance.t)
     if dataset is not None:
@@ -235,6 +242,7 @@ def as_written(moment: datetime) -> str:
     >>> as_written(datetime(2026, 11, 22, 10, tzinfo=UTC))
     '2026-11-22T10:00:00Z'
     """
-    moment = _aware(moment)
-    digits = "seconds" if not moment.microsecond else "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    return moment.astimezone(UTC).isoformat(timespec=digits).removesuffix("+00:00") + "Z"
+    text = format_instant(_aware(moment))
+    if not moment.microsecond:
+        return text[:19] + "Z"
+    return text if moment.microsecond % 1000 else text[:23] + "Z"

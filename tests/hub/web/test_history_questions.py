@@ -13,7 +13,7 @@ from sejong.hub.service import Hub
 pytestmark = pytest.mark.anyio
 
 NULL = "urn:ngsi-ld:null"
-DAY = "2026-11-20T"
+DAY = "2024-05-20T"
 TEMPORAL = "/temporal/entities"
 EVER = {"timerel": "after", "timeAt": "2020-01-01T00:00:00Z"}
 

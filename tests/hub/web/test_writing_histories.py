@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.anyio
 
 NULL = "urn:ngsi-ld:null"
-DAY = "2026-11-20T"
+DAY = "2024-05-20T"
 TEMPORAL = "/temporal/entities"
 METER = "urn:ngsi-ld:Meter:1"
 URL = f"{TEMPORAL}/{METER}"

@@ -147,10 +147,10 @@ async def _read(
 ) -> list[Evolution]:
     """The histories of these entities; for an aggregation, of what figures say it all the figures only."""
     if asked.aggregation is None or asked.last_n is not None or not numbers:
-        return await hub.histories.of(numbers, span, _most(hub, asked))
+        return await hub.histories.of(numbers, span, _most(hub, asked), known)
     summary = await hub.rollups.summary(numbers, span.interval, span.attributes, asked.aggregation)
     if summary is None:
-        return await hub.histories.of(numbers, span, MOST_ROWS)
+        return await hub.histories.of(numbers, span, MOST_ROWS, known)
     rest = msgspec.structs.replace(span, attributes=summary.unfit)
     found = await hub.histories.of(numbers, rest, MOST_ROWS, known)
     return [msgspec.structs.replace(one, figures=summary.figures.get(one.number, {})) for one in found]
