@@ -110,6 +110,12 @@ class Histories:
             await self._terms.look_up(connection, names)
             return await self._read(connection, list(numbers), span, most, known)
 
+    async def has_any(self, number: int, attributes: frozenset[str]) -> bool:
+        """Whether an entity has ever had one of these attributes."""
+        async with self._pool.acquire(timeout=10) as connection:
+            await self._terms.look_up(connection, attributes)
+            return bool(await self._more(connection, [number], Span(attributes=attributes)))
+
     async def _having(self, connection: Connection, numbers: list[int], span: Span) -> list[int]:
         if span.interval is None or not numbers:
             return numbers

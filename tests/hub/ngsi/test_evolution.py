@@ -95,6 +95,7 @@ def test_an_instance_comes_bare_or_as_a_fragment() -> None:
     bare = {"type": "Property", "value": 1, "observedAt": "2026-11-01T10:00:00Z"}
     for body in (bare, [bare], {"flow": bare}, {"flow": [bare]}, {"id": "urn:x:1", "type": "Meter", "flow": [bare]}):
         assert expand_instance(body, "flow", CORE, now=NOW) == (FLOW, bare)
-    for wrong in ({}, [bare, bare], {"flow": [bare, bare]}, {"flow": bare, "level": bare}, {"type": "Property"}):
+    for wrong in ({}, [bare, bare], {"flow": [bare, bare]}, {"flow": bare, "level": bare}, {"type": "Property"},
+                  {"level": [bare]}, {"a": 1}):  # fmt: skip
         with pytest.raises(BadRequestData):
             expand_instance(wrong, "flow", CORE, now=NOW)

@@ -77,6 +77,8 @@ def expand_instance(body: Any, name: str, ctx: Context, *, now: str) -> tuple[st
             if body.keys() - {*named[:1], "id", "type"}:
                 raise BadRequestData(detail=f"{name}: the fragment must hold this attribute and nothing else")
             body = body[named[0]]
+        elif body.keys().isdisjoint(VALUE_MEMBER.values()):
+            raise BadRequestData(detail=f"{name}: the body has no value and does not name the attribute")
     if iri == SCOPE:
         instances = _scopes(body)
     else:

@@ -102,6 +102,9 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     found = [] if known is None else await _read(hub, [known.no], _span(shown, asked), asked, known)
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
+    named = shown.projection.required
+    if named and not found[0].rows and not await hub.histories.has_any(found[0].number, named):
+        raise ResourceNotFound(f"{request.path['id']} has never had one of these attributes")
     return _answer(hub, request, asked, shown, found, single=True)
 
 
@@ -212,9 +215,13 @@ def _answer(
             lang=shown.lang,
         )
         for evolution, whole, part, known in zip(found, rows, parts, figures, strict=True)
-        if single or whole or known
+        if single or whole or known or evolution.attributes
     ]
-    response = answer(request, bodies[0] if single else bodies, links=links or (), **(headers or {}))
+    if single and not bodies[0]:
+        raise ResourceNotFound(f"nothing is left of {request.path['id']}")
+    response = answer(
+        request, bodies[0] if single else [body for body in bodies if body], links=links or (), **(headers or {})
+    )
     if page.start is not None and page.end is not None:
         start, end = (format_instant_brief(parse_instant(moment)) for moment in (page.start, page.end))
         size = "*" if asked.last_n is None else str(asked.last_n)
