@@ -18,6 +18,7 @@ from bench.hub import measure_copy, measure_hub, measure_orm
 from bench.ingest import measure_mqtt
 from bench.load import drive, request
 from bench.servers import free_port, granian, serving
+from bench.temporal import measure_temporal
 from sejong.kit.embedded_postgres import Cluster
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,6 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sejong-bench-") as folder, Cluster(Path(folder)) as cluster:
         found["floor_bare_asgi"] = bare(asked.seconds)
         found["hub"] = measure_hub(cluster, asked.seconds, asked.entities)
+        found["temporal"] = measure_temporal(cluster, asked.seconds, 100_000)
         found["floor_copy"] = asyncio.run(measure_copy(cluster))
         found["peer_fastapi_orm"] = measure_orm(cluster, asked.seconds, asked.entities)
         found["mqtt"] = measure_mqtt(cluster, Path(folder), asked.mqtt_seconds)
@@ -60,6 +62,9 @@ def table(found: dict[str, Any]) -> None:
     """The numbers with their ratios."""
     hub, orm, floor = found["hub"], found["peer_fastapi_orm"], found["floor_bare_asgi"]
     copy, mqtt = found["floor_copy"], found["mqtt"]
+    days, newest = found["temporal"]["days avg,max"], found["temporal"]["lastN=100"]
+    floors = found["temporal"]["floors"]
+    rollups, raw = floors["SQL: days avg,max of rollups"], floors["SQL: days avg,max of instances"]
     rows = [
         ("GET by id /s (32 connections)", hub["get"]["per_second"], 4000, orm["get"]["per_second"], "FastAPI+ORM"),
         ("  p99 ms", hub["get"]["p99_ms"], None, orm["get"]["p99_ms"], "FastAPI+ORM"),
@@ -70,6 +75,9 @@ def table(found: dict[str, Any]) -> None:
         ("PATCH with history /s", hub["patch"]["per_second"], 2000, None, ""),
         ("query type+q limit 100 /s", hub["query"]["per_second"], 150, None, ""),
         ("query near limit 100 /s", hub["near"]["per_second"], 150, None, ""),
+        ("100,000 instances by days /s", days["per_second"], 200, round(1000 / rollups, 1), "SQL"),
+        ("  p95 ms", days["p95_ms"], 60, raw, "SQL, instances"),
+        ("newest 100 of 100,000 /s", newest["per_second"], None, None, ""),
         ("MQTT readings/s", mqtt["readings_s"], 5000, None, ""),
         ("  lost", mqtt["lost"], 0, None, ""),
         ("web process MB", hub["memory_mb"], 150, orm["memory_mb"], "FastAPI+ORM"),

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.service import Hub
-from sejong.hub.writer import Outcome
+from sejong.hub.store import evolution
+from sejong.hub.writer import Informed, Outcome
 from sejong.kit.city import City
 
 pytestmark = pytest.mark.anyio
@@ -56,3 +58,30 @@ async def test_late_reading_of_an_earlier_commit_is_there_once(city: City) -> No
     for apply in (measured(1.5, nine), measured(2.5, ten), late(1.5, nine)):
         await writer.write(0, CAR, apply)
     assert await told(city) == [("09:00", 1.5), ("10:00", 2.5)]
+
+
+async def test_an_informed_step_that_fails_undoes_itself_alone(city: City) -> None:
+    """What it edited is there again, whether it refuses or breaks; its neighbours of the same commit are written."""
+    writer = city.part(Hub).writer
+    nine = "2026-11-22T09:00:00Z"
+    await writer.write(0, CAR, measured(1.5, nine))
+
+    def removing(error: Exception) -> Informed:
+        async def run(connection: Any, row: Any, entity: Any, now: str) -> Outcome:
+            assert await evolution.REMOVE_ALL.run(connection, row.no) == 1
+            raise error
+
+        return Informed(run)
+
+    for error, name in ((BadRequestData("no"), "BadRequestData"), (ValueError("broken"), "InternalError")):
+        other = f"urn:ngsi-ld:Car:{name}"
+
+        def create(entity: dict[str, Any] | None, now: str, other: str = other) -> Outcome:
+            assert entity is None
+            return Outcome({"id": other, "type": ["https://x.example/Car"], "createdAt": now, "modifiedAt": now})
+
+        refused, made = await writer.write_all(0, [(CAR, removing(error)), (other, create)])
+        assert type(refused).__name__ == name
+        assert isinstance(made, Outcome)
+        assert await told(city) == [("09:00", 1.5)]
+        assert await city.pool.fetchval("select count(*) from hub.entity where id = $1", other) == 1

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from sejong.hub import shapes
+from sejong.hub.ngsi.aggregation import Summaries
 from sejong.hub.ngsi.errors import TooManyResults
 from sejong.hub.ngsi.instants import TemporalFilter, format_instant
-from sejong.hub.ngsi.temporal import Row
+from sejong.hub.ngsi.members import SCOPE
+from sejong.hub.ngsi.scope import ScopeQuery, scope_predicate
+from sejong.hub.ngsi.temporal import Row, scopes_within
 from sejong.hub.selection import Selection
 from sejong.hub.store import history
-from sejong.hub.store.entities import NUMBERED
+from sejong.hub.store.entities import NUMBERED, Stored
 from sejong.hub.store.history import DELETED, Instance
 from sejong.hub.store.selecting import Search
 from sejong.hub.store.terms import Dictionary
@@ -39,14 +43,24 @@ class Evolution(msgspec.Struct, frozen=True):
     rows: list[Row]
     attributes: list[str] = []
     """Attributes (IRIs) that have instances which may not all have been read."""
+    number: int = 0
+    figures: Summaries = {}
+    """Attributes whose instances were not read because their figures say all that was asked."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of histories is wanted: an interval (None: all), attributes (None: all), the newest of each."""
+    """Which part of histories is wanted: an interval, attributes, datasets (None: all), the newest of each."""
 
     interval: TemporalFilter | None = None
     attributes: frozenset[str] | None = None
     last_n: int | None = None
+    datasets: frozenset[str] | None = None
+    """Dataset ids, `@none` for the default."""
+
+    @property
+    def by_writing(self) -> bool:
+        """Whether instances are sought by when they were written, not by when they were observed."""
+        return self.interval is not None and self.interval.timeproperty != "observedAt"
 
 
 class Histories:
@@ -65,12 +79,15 @@ class Histories:
         """
         found: list[int] = []
         async with self._pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            names = selection.names() | (span.attributes or frozenset())
+            names = selection.names() | (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
             await self._terms.look_up(connection, names)
-            search = Search(tenant, self._clock.now(), selection.about(), self._terms.number.get, history=True)
+            who = Selection(who=selection.who)
+            search = Search(tenant, self._clock.now(), who, self._terms.number.get, history=True)
             numbers = await (await search.prepare(connection)).numbers(connection)
             for start in range(0, len(numbers), CANDIDATES):
                 some = await self._having(connection, numbers[start : start + CANDIDATES], span)
+                if selection.scope is not None:
+                    some = await self._scoped(connection, some, selection.scope, span.interval)
                 if selection.asks_attributes:
                     some = await self._meeting(connection, some, selection, span)
                 found.extend(some)
@@ -78,26 +95,46 @@ class Histories:
                     break
         return found
 
-    async def of(self, numbers: Sequence[int], span: Span, most: int = MOST_ROWS) -> list[Evolution]:
-        """The histories of these entities in that order, each oldest instance first.
+    async def of(
+        self, numbers: Sequence[int], span: Span, most: int = MOST_ROWS, known: Stored | None = None
+    ) -> list[Evolution]:
+        """The histories of these entities in that order, each oldest instance first; `known`: the row of the only one.
 
         Of more than `most` instances only the first `most` and the rest of their last moment are certain to be there
         (with `last_n`: of each attribute the newest). Raises TooManyResults beyond what fits into memory.
         """
+        if known is not None and span.attributes is not None and not span.attributes:
+            return [Evolution(_head(known), [], [], known.no)]
         async with self._pool.acquire(timeout=10) as connection:
-            await self._terms.look_up(connection, span.attributes or ())
-            return await self._read(connection, list(numbers), span, most)
+            names = (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
+            await self._terms.look_up(connection, names)
+            return await self._read(connection, list(numbers), span, most, known)
+
+    async def has_any(self, number: int, attributes: frozenset[str]) -> bool:
+        """Whether an entity has ever had one of these attributes."""
+        async with self._pool.acquire(timeout=10) as connection:
+            await self._terms.look_up(connection, attributes)
+            return bool(await self._more(connection, [number], Span(attributes=attributes)))
 
     async def _having(self, connection: Connection, numbers: list[int], span: Span) -> list[int]:
-        interval = span.interval
-        if interval is None or not numbers:
+        if span.interval is None or not numbers:
             return numbers
-        asked = (numbers, self._numbers_of(span.attributes), interval.start, interval.end)
-        if interval.timeproperty == "observedAt":
-            rows = await connection.fetch(history.HAVING.text, *asked)
-        else:
-            rows = await connection.fetch(history.HAVING_WRITTEN.text, *asked, _deletions(interval))
-        return [row[0] for row in rows]
+        statement = history.HAVING_WRITTEN if span.by_writing else history.HAVING
+        return [row[0] for row in await connection.fetch(statement.text, *self._asked(numbers, span, 1))]
+
+    async def _scoped(
+        self, connection: Connection, numbers: list[int], query: ScopeQuery, interval: TemporalFilter | None
+    ) -> list[int]:
+        """Those that had a scope the query means at some time of the interval."""
+        matches = scope_predicate(query)
+        found: list[int] = []
+        await self._terms.look_up(connection, [SCOPE])
+        every = await self._read(connection, numbers, Span(attributes=frozenset({SCOPE})), MOST_ROWS)
+        for number, evolution in zip(numbers, every, strict=True):
+            scopes = scopes_within(evolution.rows, interval) if evolution.rows else [evolution.entity.get("scope", ())]
+            if any(map(matches, scopes)):
+                found.append(number)
+        return found
 
     async def _meeting(self, connection: Connection, numbers: list[int], selection: Selection, span: Span) -> list[int]:
         meets = selection.about(history=True).test()
@@ -113,11 +150,14 @@ class Histories:
                 found.append(number)
         return found
 
-    async def _read(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Evolution]:
+    async def _read(
+        self, connection: Connection, numbers: list[int], span: Span, most: int, known: Stored | None = None
+    ) -> list[Evolution]:
         if not numbers:
             return []
-        heads = {row.no: row.doc for row in await NUMBERED.all(connection, numbers)}
-        rows = await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
+        heads = {row.no: _head(row) for row in ([known] if known else await NUMBERED.all(connection, numbers))}
+        nothing = span.attributes is not None and not span.attributes
+        rows = [] if nothing else await self._rows(connection, numbers, span, min(most, MOST_ROWS) + 1)
         more = await self._more(connection, numbers, span) if len(rows) > most and span.last_n is None else []
         if len(rows) > MOST_ROWS:
             raise TooManyResults(f"more than {MOST_ROWS} instances; ask for a shorter time or fewer entities")
@@ -126,7 +166,7 @@ class Histories:
         if any(row.shape is not None and row.shape not in self._shapes.text for row in rows):
             await self._shapes.refresh(connection)
         rows.sort(key=lambda row: (_aware(row.t), row.no))
-        found = {no: Evolution(msgspec.json.decode(heads[no]), []) for no in numbers if no in heads}
+        found = {no: Evolution(heads[no], [], [], no) for no in numbers if no in heads}
         texts = self._terms.text
         for row in rows:
             dataset = texts[row.ds] if row.ds else None
@@ -137,29 +177,29 @@ class Histories:
 
     async def _more(self, connection: Connection, numbers: list[int], span: Span) -> list[tuple[int, int]]:
         """Which attributes these entities have in the span (numbers of both), where not all was read."""
-        interval = span.interval
-        start, end = (None, None) if interval is None else (interval.start, interval.end)
-        asked = (numbers, self._numbers_of(span.attributes), start, end)
-        if interval is not None and interval.timeproperty != "observedAt":
-            rows = await connection.fetch(history.WRITTEN_ATTRIBUTES.text, *asked, _deletions(interval))
-        else:
-            rows = await connection.fetch(history.ATTRIBUTES.text, *asked, None if interval is None else True)
+        statement = history.WRITTEN_ATTRIBUTES if span.by_writing else history.ATTRIBUTES
+        rows = await connection.fetch(statement.text, *self._asked(numbers, span, 1))
         if any(row["ano"] not in self._terms.text for row in rows):
             await self._terms.refresh(connection)
         return [(row["eno"], row["ano"]) for row in rows]
 
     async def _rows(self, connection: Connection, numbers: list[int], span: Span, most: int) -> list[Instance]:
-        interval, anos = span.interval, self._numbers_of(span.attributes)
+        if span.last_n is None:
+            statement = history.BY_WRITING if span.by_writing else history.BY_TIME
+            return await statement.all(connection, *self._asked(numbers, span, most))
+        statement = history.NEWEST_WRITTEN if span.by_writing else history.NEWEST
+        return await statement.all(connection, *self._asked(numbers, span, min(span.last_n, most)))
+
+    def _asked(self, numbers: list[int], span: Span, most: int) -> tuple[Any, ...]:
+        """The parameters every statement about a span takes."""
+        interval = span.interval
         start, end = (None, None) if interval is None else (interval.start, interval.end)
-        asked = (numbers, anos, start, end)
-        if interval is not None and interval.timeproperty != "observedAt":
-            deletions = _deletions(interval)
-            if span.last_n is None:
-                return await history.BY_WRITING.all(connection, *asked, most, deletions)
-            return await history.NEWEST_WRITTEN.all(connection, *asked, min(span.last_n, most), deletions)
-        if span.last_n is not None:
-            return await history.NEWEST.all(connection, *asked, min(span.last_n, most), interval is not None)
-        return await history.BY_TIME.all(connection, *asked, most, None if interval is None else True)
+        about = None if interval is None else _about(interval)
+        datasets = None
+        if span.datasets is not None:
+            texts = self._terms.number
+            datasets = [0 if one == "@none" else texts.get(one, -1) for one in span.datasets]
+        return numbers, self._numbers_of(span.attributes), start, end, most, about, datasets
 
     def _numbers_of(self, attributes: frozenset[str] | None) -> list[int] | None:
         if attributes is None:
@@ -167,9 +207,15 @@ class Histories:
         return [n for iri in attributes if (n := self._terms.number.get(iri)) is not None]
 
 
-def _deletions(interval: TemporalFilter) -> bool | None:
-    """Which rows a time property other than observedAt is about: deletions, the others, or all."""
-    return {"deletedAt": True, "createdAt": False, "modifiedAt": None}.get(interval.timeproperty)
+def _head(row: Stored) -> Doc:
+    """An entity as its history is headed; a deleted one says since when it is."""
+    entity = msgspec.json.decode(row.doc)
+    return {**entity, "deletedAt": entity["modifiedAt"]} if row.deleted else entity
+
+
+def _about(interval: TemporalFilter) -> bool | None:
+    """What a time property asks for: deletions, or not; null: either (of observedAt: what was observed)."""
+    return {"observedAt": True, "deletedAt": True, "createdAt": False, "modifiedAt": None}[interval.timeproperty]
 
 
 def _aware(moment: datetime) -> datetime:
@@ -177,15 +223,20 @@ def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+_written: Final = lru_cache(maxsize=4096)(format_instant)
+"""Instances of one commit were written at one moment."""
+
+
 def row_of(instance: Instance, attribute: str, dataset: str | None, shape: Doc | None) -> Row:
     """The recorded instance as the temporal representation needs it."""
     body = shapes.join(instance.num, shape, instance.val)
-    moment = format_instant(instance.modified)
+    moment = _written(instance.modified)
+    created = moment if instance.created is None else _written(instance.created)
     if instance.observed:
         body["observedAt"] = as_written(instance.t)
     if dataset is not None:
         body["datasetId"] = dataset
-    body["createdAt"] = body["modifiedAt"] = moment
+    body["createdAt"], body["modifiedAt"] = created, moment
     if instance.op == DELETED:
         body["deletedAt"] = moment
     return Row(attribute, body, f"{INSTANCE_ID}{instance.no}")
@@ -197,6 +248,7 @@ def as_written(moment: datetime) -> str:
     >>> as_written(datetime(2026, 11, 22, 10, tzinfo=UTC))
     '2026-11-22T10:00:00Z'
     """
-    moment = _aware(moment)
-    digits = "seconds" if not moment.microsecond else "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    return moment.astimezone(UTC).isoformat(timespec=digits).removesuffix("+00:00") + "Z"
+    text = format_instant(_aware(moment))
+    if not moment.microsecond:
+        return text[:19] + "Z"
+    return text if moment.microsecond % 1000 else text[:23] + "Z"

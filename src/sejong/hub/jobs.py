@@ -43,3 +43,10 @@ async def remove_expired(city: City, act: Act) -> None:
         expired = await store.EXPIRED.all(act.connection, act.now, tenant.no, MOST_EXPIRED)
         for row in expired:
             await hub.remove_expired(tenant.no, row.id)
+
+
+async def roll_up(city: City, act: Act) -> None:
+    """Bring the hourly summaries of histories up to date, one entity after the other, each in its own transaction."""
+    rollups = city.part(Hub).rollups
+    for eno in await rollups.behind():
+        await rollups.roll_up(eno)

@@ -19,6 +19,7 @@ from sejong.hub.ngsi.errors import AlreadyExists, NonexistentTenant, ResourceNot
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
+from sejong.hub.past import Past
 from sejong.hub.reader import Reader
 from sejong.hub.rendered import Rendered
 from sejong.hub.selection import Selection, Who
@@ -34,6 +35,7 @@ from sejong.hub.store.terms import (
     ALL_TERMS,
     Dictionary,
 )
+from sejong.hub.summaries import Rollups
 from sejong.hub.value_index import ValueIndex
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
@@ -75,6 +77,8 @@ class Hub:
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
+        self.rollups = Rollups(pool, clock, self.terms)
+        self.past = Past(self.terms, self.shapes, self.shape)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -90,6 +94,7 @@ class Hub:
     async def close(self) -> None:
         """Finish waiting writes."""
         await self.values.close()
+        await self.rollups.close()
         await self.writer.stop()
         await self.contexts.close()
 
@@ -183,11 +188,10 @@ class Hub:
             rows = await store.NUMBERED.all(connection, list(numbers))
         return [row.no for row in sorted(rows, key=lambda row: row.id, reverse=descending)]
 
-    async def number_of(self, tenant: int, entity_id: str) -> int | None:
-        """The number an id goes by, also when the entity is deleted; None when there never was one."""
+    async def known(self, tenant: int, entity_id: str) -> store.Stored | None:
+        """The row of an entity, also of a deleted one that has a history; None when nothing is known of it."""
         async with self.pool.acquire(timeout=10) as connection:
-            row = await store.FIND_NO.one(connection, tenant, entity_id)
-        return None if row is None else row.no
+            return await store.KNOWN.one(connection, tenant, entity_id)
 
     @asynccontextmanager
     async def _looking(self, *, still: bool = True) -> AsyncIterator[Connection]:

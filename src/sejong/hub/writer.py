@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +27,8 @@ from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.rendered import Rendered, announcement
 from sejong.hub.store import entities as store
-from sejong.hub.store import history, values
-from sejong.hub.store.entities import EXPIRES, EntityRow, Stored
+from sejong.hub.store import history, rollups, values
+from sejong.hub.store.entities import EXPIRES, EntityRow, Locked
 from sejong.hub.store.terms import Dictionary
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
@@ -55,19 +55,35 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `late`: instances older than what is known, for the history only and only if not yet there.
     `answer`: whatever the caller wants back (an UpdateResult, say).
+    `places`: numbers and first moments of instances that take the place of ones taken out of the history.
     """
 
     entity: dict[str, Any] | None
     ops: Sequence[Op] = ()
     late: Sequence[Op] = ()
     answer: Any = None
+    places: Mapping[Place, tuple[int, datetime]] = {}
+
+
+Place = tuple[str, str | None, str | None]
+"""Attribute IRI, dataset id, observedAt: which instance of an entity is meant."""
 
 
 Apply = Callable[[dict[str, Any] | None, str], Outcome]
 """(the entity as it is or None, the moment of writing) → what becomes of it. Raises CityError to refuse."""
 
 
-Item = tuple[str, Apply]
+class Informed(msgspec.Struct, frozen=True):
+    """A step that reads or edits the history inside the commit before it says what becomes of the entity.
+
+    `run(connection, the entity's row or None, the entity as it is or None, the moment)`. If it raises CityError, what
+    it did is undone. It is the only step of its `write` about its entity; the writer keeps others out of its commit.
+    """
+
+    run: Callable[[Connection, Locked | None, dict[str, Any] | None, str], Awaitable[Outcome]]
+
+
+Item = tuple[str, Apply | Informed]
 """The id of an entity and what to do to it."""
 
 
@@ -75,16 +91,19 @@ class _Write(msgspec.Struct):
     tenant: int
     items: Sequence[Item]
     done: asyncio.Future[list[Outcome | CityError]]
+    informed: bool = False
 
 
 class _Draft:
     """One entity inside the running transaction."""
 
-    __slots__ = ("after", "before", "eno", "id", "ops")
+    __slots__ = ("after", "before", "eno", "id", "ops", "places", "rolled")
 
-    def __init__(self, eid: str, stored: Stored | None, now: str) -> None:
+    def __init__(self, eid: str, stored: Locked | None, now: str) -> None:
         self.id = eid
         self.eno = stored.no if stored else 0
+        self.rolled = stored.rolled if stored else None
+        self.places: Mapping[Place, tuple[int, datetime]] = {}
         self.before: dict[str, Any] | None = None
         self.ops: list[tuple[Op, bool, Split]] = []
         if stored is not None and not stored.deleted:
@@ -143,7 +162,7 @@ class Writer:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def write(self, tenant: int, eid: str, apply: Apply) -> Outcome:
+    async def write(self, tenant: int, eid: str, apply: Apply | Informed) -> Outcome:
         """Change one entity; returns once it is durable. Raises what `apply` raised, or DatabaseAway."""
         (result,) = await self.write_all(tenant, [(eid, apply)])
         if isinstance(result, CityError):
@@ -155,7 +174,7 @@ class Writer:
         if not items:
             return []
         done: asyncio.Future[list[Outcome | CityError]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(tenant, items, done))
+        self._waiting.append(_Write(tenant, items, done, any(isinstance(step, Informed) for _, step in items)))
         self.backlog += len(items)
         self._wake.set()
         return await done
@@ -173,10 +192,11 @@ class Writer:
 
     def _take(self) -> list[_Write]:
         batch: list[_Write] = []
-        size = 0
+        size, informed = 0, False
         while self._waiting and self._waiting[0].tenant == (batch[0].tenant if batch else self._waiting[0].tenant):
             size += len(self._waiting[0].items)
-            if batch and size > LARGEST_COMMIT:
+            informed = informed or self._waiting[0].informed
+            if batch and (size > LARGEST_COMMIT or (informed and _meet(batch, self._waiting[0]))):
                 break
             batch.append(self._waiting.popleft())
         return batch
@@ -247,7 +267,12 @@ class Writer:
         stored = {row.id: row for row in await store.LOCK.all(connection, tenant, ids)}
         now = self._moment()
         drafts = {eid: _Draft(eid, stored.get(eid), now) for eid in ids}
-        results = [self._apply(drafts[eid], apply, now) for eid, apply in items]
+        results = [
+            await self._inform(connection, drafts[eid], stored.get(eid), step, now)
+            if isinstance(step, Informed)
+            else self._apply(drafts[eid], step, now)
+            for eid, step in items
+        ]
         await self._save(connection, tenant, drafts, now)
         return results
 
@@ -258,6 +283,17 @@ class Writer:
             now = format_instant(parse_instant(self._last) + timedelta(microseconds=1))
         self._last = now
         return now
+
+    async def _inform(
+        self, connection: Connection, draft: _Draft, stored: Locked | None, step: Informed, now: str
+    ) -> Outcome | CityError:
+        try:
+            async with connection.transaction():
+                outcome = await step.run(connection, stored, draft.after, now)
+        except CityError as error:
+            return error
+        draft.places = outcome.places
+        return self._apply(draft, lambda *_: outcome, now)
 
     @staticmethod
     def _apply(draft: _Draft, apply: Apply, now: str) -> Outcome | CityError:
@@ -333,6 +369,8 @@ class Writer:
         moment = parse_instant(now)
         rows: list[list[Any]] = []
         late: list[list[Any]] = []
+        edited: list[list[Any]] = []
+        stale: list[list[Any]] = []
         names, skeletons = self._terms.number, self._shapes.number
         for draft in touched:
             for (attribute, dataset, instance, op), is_late, (num, shape, rest) in draft.ops:
@@ -349,15 +387,27 @@ class Writer:
                     op,
                     observed is not None,
                     rest,
+                    None,
                 ]
-                (late if is_late else rows).append(row)
+                place = draft.places.get((attribute, dataset, observed)) if draft.places else None
+                if place is not None:
+                    row[2], row[11] = place
+                    row[0] = row[0] if observed else place[1]
+                    edited.append(row)
+                else:
+                    (late if is_late else rows).append(row)
+                if draft.rolled is not None and observed and row[0] < draft.rolled and op != history.DELETED:
+                    stale.append(row)
         if late:
             rows.extend(await self._unseen(connection, late, rows))
         numbers = await self._numbers.take(connection, len(rows))
         for row, number in zip(rows, numbers, strict=True):
             row[2] = number
-        if rows:
-            await history.copy_history(connection, rows)
+        if rows or edited:
+            await history.copy_history(connection, [*rows, *edited])
+        if stale:
+            keys = zip(*((row[4], row[5], row[6], row[0]) for row in stale), strict=True)
+            await rollups.MARK_STALE.run(connection, *map(list, keys))
         enos = [d.eno for d in touched]
         first, last = (numbers[0], numbers[-1]) if numbers else (None, None)
         indexed = await store.NOTE_CHANGE.value(connection, moment, tenant, enos, first, last)
@@ -400,6 +450,12 @@ class Writer:
                 known.add(key)
                 fresh.append(row)
         return fresh
+
+
+def _meet(batch: Sequence[_Write], write: _Write) -> bool:
+    """Whether a write is about an entity that the batch is about already."""
+    mine = {eid for eid, _ in write.items}
+    return any(eid in mine for other in batch for eid, _ in other.items)
 
 
 def _sameness(row: list[Any]) -> tuple[Any, ...]:

@@ -83,7 +83,7 @@ def format_instant(moment: datetime) -> str:
 
 def format_instant_brief(moment: datetime) -> str:
     """As format_instant without a zero fraction: the form of aggregation period limits (clause 4.5.19)."""
-    text = _utc(moment).isoformat()
+    text = (moment if moment.tzinfo is UTC else _utc(moment)).isoformat()
     return text[:-6] + "Z"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from sejong.hub.ngsi.aggregation import Aggregation, aggregated
+from sejong.hub.ngsi.aggregation import Aggregation, Summaries, aggregated
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.grammar import instant_key
 from sejong.hub.ngsi.instants import TemporalFilter, format_instant
@@ -88,6 +88,25 @@ def time_of(instance: Doc, timeproperty: str) -> str:
     return instant_key(text) if text else ""
 
 
+def scopes_within(rows: Sequence[Row], temporal: TemporalFilter | None) -> list[Sequence[str]]:
+    """The scopes an entity had at some time of an interval, from the whole history of its scope (oldest first).
+
+    A scope holds from its observedAt, else from when it was written, until the next one.
+    """
+    start = None if temporal is None or temporal.start is None else format_instant(temporal.start)
+    end = None if temporal is None or temporal.end is None else format_instant(temporal.end)
+    found: list[Sequence[str]] = []
+    for row in rows:
+        moment = time_of(row.instance, "observedAt")
+        if end is not None and moment >= end:
+            break
+        if start is not None and moment <= start:
+            found.clear()
+        if "deletedAt" not in row.instance:
+            found.append(row.instance["value"])
+    return found
+
+
 def cut(
     rows: Sequence[Row], maximum: int, temporal: TemporalFilter | None = None, *, last_n: int | None = None
 ) -> Page:
@@ -129,6 +148,7 @@ def present_temporal(
     temporal: TemporalFilter | None = None,
     timeproperty: str | None = None,
     aggregation: Aggregation | None = None,
+    summaries: Summaries | None = None,
     attributes: Iterable[str] = (),
     sys_attrs: bool = False,
     keep: frozenset[str] | None = None,
@@ -139,7 +159,8 @@ def present_temporal(
     """The temporal evolution of one thing, without `@context`; `entity` gives id, type and the entity's own times.
 
     `attributes` names those to show even if no row is left of them (as `[]`, when an answer was cut). `temporal`
-    gives the time property and, for aggregation, the interval; `timeproperty` the former alone. The other options are
+    gives the time property and, for aggregation, the interval; `timeproperty` the former alone. `summaries` are the
+    attributes whose figures are known already (only those that are to be shown). The other options are
     those of `present`. Raises BadRequestData for a bad `lang`, InvalidRequest when no aggregation method applies.
     """
     moment = timeproperty or (temporal.timeproperty if temporal else "observedAt")
@@ -150,7 +171,7 @@ def present_temporal(
     if fmt == "aggregatedValues":
         if aggregation is None:
             raise ValueError("aggregatedValues needs an Aggregation")
-        for name, found in aggregated(series, aggregation, temporal, moment).items():
+        for name, found in aggregated(series, aggregation, temporal, moment, summaries).items():
             out[_name(name, ctx)] = found
         return out
     languages = None if lang is None else parse_lang(lang)

@@ -23,6 +23,16 @@ class Stored(msgspec.Struct, frozen=True):
     deleted: bool
 
 
+class Locked(msgspec.Struct, frozen=True):
+    """An entity in the hands of a writer. Of its history all before `rolled` is summarised (see `store/rollups.py`)."""
+
+    no: int
+    id: str
+    doc: bytes
+    deleted: bool
+    rolled: datetime | None
+
+
 class EntityRow(msgspec.Struct, frozen=True):
     """What is written for one entity: the document and what is indexed of it."""
 
@@ -44,10 +54,10 @@ class EntityRow(msgspec.Struct, frozen=True):
 
 LOCK = Sql(
     """
-select no, id, doc, deleted is not null as deleted from hub.entity
+select no, id, doc, deleted is not null as deleted, rolled from hub.entity
 where tenant = $1 and id = any($2) order by id for no key update
 """,
-    Stored,
+    Locked,
 )
 # Not "and deleted is null": on a table without statistics the planner would then read a whole tenant by its types.
 FETCH = Sql(
@@ -65,6 +75,15 @@ FIND_NO = Sql(
     """
 select no, id, doc, deleted is not null as deleted from hub.entity
 where tenant = $1 and id = $2
+""",
+    Stored,
+)
+# A deleted entity is known as long as something of its history is left.
+KNOWN = Sql(
+    """
+select e.no, e.id, e.doc, e.deleted is not null as deleted from hub.entity e
+where e.tenant = $1 and e.id = $2
+  and (e.deleted is null or exists(select 1 from hub.hist h where h.eno = e.no))
 """,
     Stored,
 )

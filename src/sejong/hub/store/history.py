@@ -10,7 +10,7 @@ import msgspec
 
 from sejong.kit.postgres import Connection, Sql
 
-COLUMNS = ("t", "modified", "no", "num", "eno", "ano", "ds", "shape", "op", "observed", "val")
+COLUMNS = ("t", "modified", "no", "num", "eno", "ano", "ds", "shape", "op", "observed", "val", "created")
 
 CREATED, UPDATED, DELETED = 1, 2, 3
 
@@ -29,6 +29,7 @@ class Instance(msgspec.Struct, frozen=True):
     op: int
     observed: bool
     val: bytes | None
+    created: datetime | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -63,57 +64,65 @@ where h.t between $5 and $6
 """,
     Seen,
 )
-_COLUMNS = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val"
+COLUMNS_OF = "h.t, h.modified, h.no, h.num, h.eno, h.ano, h.ds, h.shape, h.op, h.observed, h.val, h.created"
+_PAIRS = """
+unnest($1::int[]) as e(eno)
+cross join lateral unnest(coalesce($2::int[], array(select hub.attributes_of(e.eno)))) as a(ano)
+"""
+# The bounds are said twice so that the index is entered at them whether or not they are given.
+_INSIDE = """
+h.eno = e.eno and h.ano = a.ano and ($7::int[] is null or h.ds = any($7))
+and h.t >= coalesce($3::timestamptz, '-infinity')
+and h.t <= coalesce($4::timestamptz, 'infinity') and ($4 is null or h.t < $4)
+"""
+_WRITTEN_IN = """
+h.eno = e.eno and h.ano = a.ano and ($6::boolean is null or (h.op = 3) = $6) and ($7::int[] is null or h.ds = any($7))
+and ($3::timestamptz is null or {when} >= $3) and ($4::timestamptz is null or {when} < $4)
+"""
+_WRITTEN = "case when $6 = false then coalesce(h.created, h.modified) else h.modified end"
+_WRITTEN_IN = _WRITTEN_IN.format(when=_WRITTEN)
 # Cut between two moments, never inside one: the rows of the last moment come all or not at all.
 BY_TIME = Sql(
     f"""
-select {_COLUMNS} from hub.hist h
-where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.observed and h.op < 3))
-  and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
-order by h.t fetch first $5 rows with ties
+select x.* from {_PAIRS} cross join lateral (
+  select {COLUMNS_OF} from hub.hist h
+  where {_INSIDE} and ($6::boolean is null or (h.observed and h.op < 3))
+  order by h.t fetch first $5 rows with ties) x
+order by x.t fetch first $5 rows with ties
 """,
     Instance,
 )
 BY_WRITING = Sql(
     f"""
-select {_COLUMNS} from hub.hist h
-where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($6::boolean is null or (h.op = 3) = $6)
-  and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
-order by h.modified fetch first $5 rows with ties
+select {COLUMNS_OF} from {_PAIRS} join hub.hist h on {_WRITTEN_IN}
+order by {_WRITTEN} fetch first $5 rows with ties
 """,
     Instance,
 )
-ATTRIBUTES = Sql("""
-select distinct h.eno, h.ano from hub.hist h
-where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($5::boolean is null or (h.observed and h.op < 3))
-  and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
+# $5 says nothing in the following, so that all statements about a span take the same parameters.
+ATTRIBUTES = Sql(f"""
+select e.eno, a.ano from {_PAIRS}
+where $5::int is not null
+  and exists (select 1 from hub.hist h where {_INSIDE} and ($6::boolean is null or (h.observed and h.op < 3)))
 """)
-WRITTEN_ATTRIBUTES = Sql("""
-select distinct h.eno, h.ano from hub.hist h
-where h.eno = any($1) and ($2::int[] is null or h.ano = any($2)) and ($5::boolean is null or (h.op = 3) = $5)
-  and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
+WRITTEN_ATTRIBUTES = Sql(f"""
+select e.eno, a.ano from {_PAIRS}
+where $5::int is not null and exists (select 1 from hub.hist h where {_WRITTEN_IN})
 """)
 NEWEST = Sql(
     f"""
-select x.* from unnest($1::int[]) as e(eno)
-cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
-cross join lateral (
-  select {_COLUMNS} from hub.hist h
-  where h.eno = e.eno and h.ano = a.ano and h.op < 3 and (h.observed or not $6)
-    and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4)
+select x.* from {_PAIRS} cross join lateral (
+  select {COLUMNS_OF} from hub.hist h
+  where {_INSIDE} and h.op < 3 and (h.observed or $6::boolean is null)
   order by h.t desc, h.no desc limit $5) x
 """,
     Instance,
 )
 NEWEST_WRITTEN = Sql(
     f"""
-select x.* from unnest($1::int[]) as e(eno)
-cross join lateral (select distinct ano from hub.hist where eno = e.eno and ($2::int[] is null or ano = any($2))) a
-cross join lateral (
-  select {_COLUMNS} from hub.hist h
-  where h.eno = e.eno and h.ano = a.ano and ($6::boolean is null or (h.op = 3) = $6)
-    and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4)
-  order by h.modified desc, h.no desc limit $5) x
+select x.* from {_PAIRS} cross join lateral (
+  select {COLUMNS_OF} from hub.hist h where {_WRITTEN_IN}
+  order by {_WRITTEN} desc, h.no desc limit $5) x
 """,
     Instance,
 )
@@ -138,19 +147,16 @@ CHART_SIZE = Sql(
 )
 
 
-HAVING = Sql("""
-select e.eno from unnest($1::int[]) with ordinality as e(eno, place)
-where exists (select 1 from hub.hist h where h.eno = e.eno and ($2::int[] is null or h.ano = any($2)) and h.op < 3
-              and h.observed and ($3::timestamptz is null or h.t >= $3) and ($4::timestamptz is null or h.t < $4))
+_EACH = """
+unnest($1::int[]) with ordinality as e(eno, place) where $5::int is not null and exists (
+  select 1 from unnest(coalesce($2::int[], array(select hub.attributes_of(e.eno)))) as a(ano)
+  cross join lateral (select 1 from hub.hist h where {which} limit 1) x)
 order by e.place
-""")
-HAVING_WRITTEN = Sql("""
-select e.eno from unnest($1::int[]) with ordinality as e(eno, place)
-where exists (select 1 from hub.hist h where h.eno = e.eno and ($2::int[] is null or h.ano = any($2))
-              and ($5::boolean is null or (h.op = 3) = $5)
-              and ($3::timestamptz is null or h.modified >= $3) and ($4::timestamptz is null or h.modified < $4))
-order by e.place
-""")
+"""
+HAVING = Sql(
+    f"select e.eno from {_EACH.format(which=_INSIDE + ' and h.op < 3 and h.observed and $6::boolean is not null')}"
+)
+HAVING_WRITTEN = Sql(f"select e.eno from {_EACH.format(which=_WRITTEN_IN)}")
 
 
 class Rate(msgspec.Struct, frozen=True):

@@ -83,8 +83,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
             found["206"] = {"description": "Part of the history; Content-Range says which"}
     if "entityOperations" in operation.path or operation.path.endswith("/attrs"):
         found["207"] = {"description": "Some of it was not written; the body says what and why"}
-        if operation.ok == 201:
-            found["204"] = {"description": "Done; nothing new was created"}
+    if operation.ok == 201 and operation.path != "/entities":
+        found["204"] = {"description": "Done; nothing new was created"}
     for status in ("400", "403", "404", "409", "503", "504"):
         found[status] = _PROBLEM
     for status in ("405", "406", "411", "413", "415"):

@@ -150,6 +150,7 @@ E = "sejong.hub.web.entities"
 R = "sejong.hub.web.reading"
 B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
+P = "sejong.hub.web.past"
 D = "sejong.hub.web.discovery"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -193,6 +194,18 @@ OPERATIONS: tuple[Operation, ...] = (
               summary="Query entities by POST",
               params=_PAGED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
               body=True, answers=True, geo=True),
+    Operation(method="POST", path="/temporal/entities", handler=f"{P}:create",
+              summary="Create or add to the history of an entity", body=True, makes_tenant=True, ok=201),
+    Operation(method="DELETE", path="/temporal/entities/{id}", handler=f"{P}:delete",
+              summary="Delete an entity with its history", params=_SINGLE, ok=204),
+    Operation(method="POST", path="/temporal/entities/{id}/attrs", handler=f"{P}:add",
+              summary="Add attribute instances to the history of an entity", params=_SINGLE, body=True, ok=204),
+    Operation(method="DELETE", path="/temporal/entities/{id}/attrs/{attr}", handler=f"{P}:delete_attribute",
+              summary="Delete an attribute with its history", params=_SINGLE | {"datasetId", "deleteAll"}, ok=204),
+    Operation(method="PATCH", path="/temporal/entities/{id}/attrs/{attr}/{instance_id}", handler=f"{P}:replace",
+              summary="Replace one instance in the history of an attribute", params=_SINGLE, body=True, ok=204),
+    Operation(method="DELETE", path="/temporal/entities/{id}/attrs/{attr}/{instance_id}", handler=f"{P}:remove",
+              summary="Delete one instance from the history of an attribute", params=_SINGLE, ok=204),
     Operation(method="GET", path="/temporal/entities/{id}", handler=f"{T}:retrieve",
               summary="Retrieve the history of an entity", params=_TEMPORAL, options=_SYS, formats=_TEMPORAL_FORMATS),
     Operation(method="GET", path="/temporal/entities", handler=f"{T}:query", summary="Query histories",

@@ -1,7 +1,4 @@
-"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19, 6.24 and 6.3.10.
-
-Writing histories directly (6.18.3.1 and the instance operations) comes with the second half of the hub.
-"""
+"""Reading histories. Source: ETSI GS CIM 009 v1.9.1 clauses 5.7.3, 5.7.4, 6.18, 6.19, 6.24 and 6.3.10."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from sejong.hub.history import MOST_ROWS, Evolution, Span
-from sejong.hub.ngsi.aggregation import Aggregation, parse_aggregation
+from sejong.hub.ngsi.aggregation import Aggregation, Summaries, parse_aggregation
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
 from sejong.hub.ngsi.instants import (
     TemporalFilter,
@@ -42,6 +39,7 @@ from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
     from sejong.hub.service import Hub
+    from sejong.hub.store.entities import Stored
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -67,14 +65,31 @@ def _asked(request: NgsiRequest, members: Mapping[str, Any] | None = None) -> _A
     interval = parse_temporal(
         params.get("timerel"), params.get("timeAt"), params.get("endTimeAt"), params.get("timeproperty")
     )
-    last_n = request.number("lastN", 0) if "lastN" in request.params else None
-    if last_n == 0:
-        raise BadRequestData("lastN must be 1 or more")
+    last_n = _last_n(request, params)
     shape = {"simplified": "temporalValues"}.get(request.format, request.format)
     aggregation = None
     if shape == "aggregatedValues":
-        aggregation = parse_aggregation(request.params.get("aggrMethods"), request.params.get("aggrPeriodDuration"))
+        asked = {name: request.params.get(name, params.get(name)) for name in ("aggrMethods", "aggrPeriodDuration")}
+        for name, value in asked.items():
+            if isinstance(value, list):
+                asked[name] = ",".join(map(str, value))
+            elif not isinstance(value, str | None):
+                raise BadRequestData(f"{name} must be a text")
+        aggregation = parse_aggregation(asked["aggrMethods"], asked["aggrPeriodDuration"])
     return _Asked(interval, parse_timeproperty(params.get("timeproperty")), last_n, aggregation, shape)
+
+
+def _last_n(request: NgsiRequest, members: Mapping[str, Any]) -> int | None:
+    """How many of the newest instances are wanted: a parameter, or a member of temporalQ."""
+    if "lastN" in request.params:
+        last_n = request.number("lastN", 0)
+    else:
+        last_n = members.get("lastN")
+        if last_n is None:
+            return None
+    if not isinstance(last_n, int) or isinstance(last_n, bool) or not 0 < last_n < 1 << 62:
+        raise BadRequestData("lastN must be a whole number of 1 or more")
+    return last_n
 
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
@@ -83,10 +98,13 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     asked, shown = _asked(request), Shown(request)
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
-    number = await hub.number_of(request.tenant, request.path["id"])
-    found = [] if number is None else await hub.histories.of([number], _span(shown, asked), _most(hub, asked))
+    known = await hub.known(request.tenant, request.path["id"])
+    found = [] if known is None else await _read(hub, [known.no], _span(shown, asked), asked, known)
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
+    named = shown.projection.required
+    if named and not found[0].rows and not await hub.histories.has_any(found[0].number, named):
+        raise ResourceNotFound(f"{request.path['id']} has never had one of these attributes")
     return _answer(hub, request, asked, shown, found, single=True)
 
 
@@ -121,10 +139,36 @@ async def _found(
     if order is not None:
         numbers = await hub.by_id(numbers, descending=order.terms[0].descending)
     some = numbers[page.offset : page.offset + page.limit]
-    found = await hub.histories.of(some, span, _most(hub, asked))
+    found = await _read(hub, some, span, asked)
     links = page_links(request, page.limit, page.offset, more=len(numbers) > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(len(numbers))} if page.count else {}
     return _answer(hub, request, asked, shown, found, links=links, headers=headers)
+
+
+async def _read(
+    hub: Hub, numbers: list[int], span: Span, asked: _Asked, known: Stored | None = None
+) -> list[Evolution]:
+    """The histories of these entities; for an aggregation, of what figures say it all the figures only."""
+    if asked.aggregation is None or asked.last_n is not None or not numbers:
+        return await hub.histories.of(numbers, span, _most(hub, asked), known)
+    summary = await hub.rollups.summary(numbers, span.interval, span.attributes, asked.aggregation)
+    if summary is None:
+        return await hub.histories.of(numbers, span, MOST_ROWS, known)
+    rest = msgspec.structs.replace(span, attributes=summary.unfit)
+    found = await hub.histories.of(numbers, rest, MOST_ROWS, known)
+    return [msgspec.structs.replace(one, figures=summary.figures.get(one.number, {})) for one in found]
+
+
+def _figures(evolution: Evolution, shown: Shown) -> Summaries:
+    """The figures of one entity that the client wants to see."""
+    wanted = {
+        attribute: {one: figures for one, figures in datasets.items() if (one or "@none") in shown.datasets}
+        if shown.datasets is not None
+        else datasets
+        for attribute, datasets in evolution.figures.items()
+        if shown.projection.shows("scope" if attribute == SCOPE else attribute)
+    }
+    return {attribute: datasets for attribute, datasets in wanted.items() if datasets}
 
 
 def _most(hub: Hub, asked: _Asked) -> int:
@@ -136,7 +180,7 @@ def _span(shown: Shown, asked: _Asked) -> Span:
     attributes = None
     if keep is not None:
         attributes = frozenset(SCOPE if name == "scope" else name for name in keep if ":" in name or name == "scope")
-    return Span(interval=asked.interval, attributes=attributes, last_n=asked.last_n)
+    return Span(interval=asked.interval, attributes=attributes, last_n=asked.last_n, datasets=shown.datasets)
 
 
 def _answer(
@@ -151,6 +195,7 @@ def _answer(
     single: bool = False,
 ) -> Response:
     rows = [_wanted(evolution.rows, asked, shown) for evolution in found]
+    figures = [_figures(evolution, shown) for evolution in found]
     parts, page = _cut(rows, asked, _most(hub, asked))
     bodies = [
         present_temporal(
@@ -161,6 +206,7 @@ def _answer(
             temporal=asked.interval,
             timeproperty=asked.timeproperty,
             aggregation=asked.aggregation,
+            summaries=known,
             attributes=dict.fromkeys([*(row.attribute for row in whole), *sorted(evolution.attributes)]),
             sys_attrs="sysAttrs" in request.options,
             keep=shown.projection.keep,
@@ -168,10 +214,14 @@ def _answer(
             dataset_ids=shown.datasets,
             lang=shown.lang,
         )
-        for evolution, whole, part in zip(found, rows, parts, strict=True)
-        if single or whole
+        for evolution, whole, part, known in zip(found, rows, parts, figures, strict=True)
+        if single or whole or known or evolution.attributes
     ]
-    response = answer(request, bodies[0] if single else bodies, links=links or (), **(headers or {}))
+    if single and not bodies[0]:
+        raise ResourceNotFound(f"nothing is left of {request.path['id']}")
+    response = answer(
+        request, bodies[0] if single else [body for body in bodies if body], links=links or (), **(headers or {})
+    )
     if page.start is not None and page.end is not None:
         start, end = (format_instant_brief(parse_instant(moment)) for moment in (page.start, page.end))
         size = "*" if asked.last_n is None else str(asked.last_n)
