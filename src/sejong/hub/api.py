@@ -9,11 +9,16 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.entity import expand_entity
 from sejong.hub.ngsi.errors import NgsiLdError
+from sejong.hub.opendata import keys as api_keys
+from sejong.hub.opendata.catalogue import Catalogue
+from sejong.hub.opendata.dataset import Place
+from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import Hub, Step, merging_pack
 from sejong.hub.view import Card, Found, Indicator, RecordView
 
 __all__ = [
     "Card",
+    "Catalogue",
     "Change",
     "DeadLetter",
     "DeviceUser",
@@ -22,13 +27,16 @@ __all__ = [
     "Hub",
     "Indicator",
     "Ingest",
+    "Keys",
     "NgsiLdError",
+    "Place",
     "Progress",
     "RecordView",
     "Replayed",
     "SilentDevice",
     "Step",
     "Suspect",
+    "api_keys",
     "device_keys",
     "expand_entity",
     "ingest_file",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
+
+from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
 from sejong.hub.service import Hub
+from sejong.hub.store import datasets, history
 from sejong.hub.store import entities as store
-from sejong.hub.store import history
 from sejong.hub.store.terms import ALL_TENANTS
+from sejong.kernel.errors import CityError
 from sejong.kit.act import Act
 from sejong.kit.city import City
 
+log = structlog.get_logger("hub")
 KEEP_CHANGES = timedelta(days=1)
 """How long the note of which entities a commit changed is kept. Chosen: longer than any restart."""
 MOST_EXPIRED = 1000
@@ -35,3 +40,14 @@ async def remove_expired(city: City, act: Act) -> None:
         expired = await store.EXPIRED.all(act.connection, act.now, tenant.no, MOST_EXPIRED)
         for row in expired:
             await hub.remove_expired(tenant.no, row.id)
+
+
+async def measure_data_sets(city: City, act: Act) -> None:
+    """Measure the quality of every data set; one that cannot be measured does not stop the others."""
+    catalogue = city.part(Catalogue)
+    for one in await catalogue.all():
+        try:
+            await catalogue.measure(one.data_set)
+        except CityError as error:
+            log.warning("data_set_not_measured", data_set=one.data_set.id, why=str(error))
+    await datasets.TRIM_QUALITY.run(act.connection, act.now - KEEP_QUALITY)

@@ -11,7 +11,9 @@ from starlette.routing import BaseRoute, Route
 
 from sejong.hub.ingest.http import routes as ingest_routes
 from sejong.hub.ingest.service import Ingest
+from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import CITY_CONTEXT_PATH, Hub
+from sejong.hub.web.data_api import data_routes
 from sejong.hub.web.negotiate import LD_JSON
 from sejong.hub.web.router import NgsiRouter
 from sejong.hub.web.router_root import ROOT
@@ -32,6 +34,6 @@ def routes(city: City) -> list[BaseRoute]:
         )
 
     doors = ingest_routes(city.part(Ingest))
-    standard = Straight(ROOT, app=NgsiRouter(hub))
+    standard = Straight(ROOT, app=NgsiRouter(hub, city.part(Keys)))
     standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
-    return [Route(CITY_CONTEXT_PATH, city_context), *doors, standard]
+    return [Route(CITY_CONTEXT_PATH, city_context), *doors, *data_routes(city), standard]
