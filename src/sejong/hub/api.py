@@ -10,16 +10,18 @@ from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.entity import expand_entity
 from sejong.hub.ngsi.errors import NgsiLdError
 from sejong.hub.opendata import keys as api_keys
-from sejong.hub.opendata.catalogue import Catalogue
-from sejong.hub.opendata.dataset import Place
+from sejong.hub.opendata.catalogue import Catalogue, Listed, allow, looked_for
+from sejong.hub.opendata.dataset import THEMES, DataSet, Place
 from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import Hub, Step, merging_pack
 from sejong.hub.view import Card, Found, Indicator, RecordView
 
 __all__ = [
+    "THEMES",
     "Card",
     "Catalogue",
     "Change",
+    "DataSet",
     "DeadLetter",
     "DeviceUser",
     "DeviceView",
@@ -28,6 +30,7 @@ __all__ = [
     "Indicator",
     "Ingest",
     "Keys",
+    "Listed",
     "NgsiLdError",
     "Place",
     "Progress",
@@ -36,10 +39,12 @@ __all__ = [
     "SilentDevice",
     "Step",
     "Suspect",
+    "allow",
     "api_keys",
     "device_keys",
     "expand_entity",
     "ingest_file",
+    "looked_for",
     "merging_pack",
     "read_models",
 ]

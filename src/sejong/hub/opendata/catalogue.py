@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,6 +72,8 @@ class Catalogue:
         self.hub = hub
         self.place = Place()
         """The city; the pack says which."""
+        self.api_paths: Mapping[str, Any] = {}
+        """OpenAPI paths of everything programs may ask; the routes say which."""
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -213,6 +215,16 @@ def allow(data_set: DataSet, key: Key | None) -> None:
         raise ConsentNeeded(what=data_set.id)
     if data_set.access == "key" and key is None:
         raise NotAuthenticated(why="X-API-Key · /dev")
+
+
+def looked_for(one: Listed, text: str, theme: str | None) -> bool:
+    """Whether a data set is meant by these words (all of them, anywhere) and this theme."""
+    said = one.data_set
+    if theme is not None and said.theme != theme:
+        return False
+    parts = (said.id, *said.title.values(), *said.description.values(), *said.keywords, said.owner, said.source)
+    where = " ".join((*parts, said.query.type or "", *said.query.attrs)).lower()
+    return all(word in where for word in text.lower().split())
 
 
 def simplified(entity: Doc, context: Context) -> Doc:

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from sejong.hub.ngsi.instants import parse_instant
-from sejong.hub.opendata.catalogue import Catalogue, Listed, allow
+from sejong.hub.opendata.catalogue import Catalogue, Listed, allow, looked_for
 from sejong.hub.opendata.dataset import THEMES, DataSetWrong, NamedQuery
 from sejong.hub.opendata.dcat import catalogue
 from sejong.hub.opendata.export import FORMATS, Exporter, NoSuchFormat, Span, gzipped
@@ -67,7 +67,7 @@ class DataApi:
         """GET /data/v1/sets"""
         known(request, {"q", "theme"})
         text, theme = request.query_params.get("q", ""), theme_asked(request)
-        found = [one for one in await self.catalogue.all() if matches(one, text, theme)]
+        found = [one for one in await self.catalogue.all() if looked_for(one, text, theme)]
         return open_json({"sets": [described(one) for one in found]})
 
     async def catalog(self, request: Request, _: Key | None) -> Response:
@@ -216,16 +216,6 @@ def described(one: Listed) -> dict[str, Any]:
         "history": {ending: f"{home}/history.{ending}" for ending in FORMATS},
         "call": one.data_set.call(""),
     }
-
-
-def matches(one: Listed, text: str, theme: str | None) -> bool:
-    """Whether a data set is looked for by these words (all of them, anywhere) and this theme."""
-    said = one.data_set
-    if theme is not None and said.theme != theme:
-        return False
-    parts = (said.id, *said.title.values(), *said.description.values(), *said.keywords, said.owner, said.source)
-    where = " ".join((*parts, said.query.type or "", *said.query.attrs)).lower()
-    return all(word in where for word in text.lower().split())
 
 
 def theme_asked(request: Request) -> str | None:
