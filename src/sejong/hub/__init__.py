@@ -12,12 +12,14 @@ SERVICE = Service(
         "hub.ensure_months": "sejong.hub.jobs:ensure_months",
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
+        "hub.keep_promises": "sejong.hub.jobs:keep_promises",
         "hub.measure_data_sets": "sejong.hub.jobs:measure_data_sets",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
         "hub.trim_changes": "17 * * * *",
         "hub.remove_expired": "* * * * *",
+        "hub.keep_promises": "37 3 * * *",
         "hub.measure_data_sets": "*/10 * * * *",
     },
 )

@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
+from sejong.hub.opendata.retention import forget
 from sejong.hub.service import Hub
 from sejong.hub.store import datasets, history
 from sejong.hub.store import entities as store
@@ -40,6 +41,13 @@ async def remove_expired(city: City, act: Act) -> None:
         expired = await store.EXPIRED.all(act.connection, act.now, tenant.no, MOST_EXPIRED)
         for row in expired:
             await hub.remove_expired(tenant.no, row.id)
+
+
+async def keep_promises(city: City, act: Act) -> None:
+    """Forget histories that are older than their data sets promise to keep them."""
+    gone = await forget(city.part(Catalogue), act.now)
+    if gone:
+        log.info("history_forgotten", rows=gone)
 
 
 async def measure_data_sets(city: City, act: Act) -> None:

@@ -104,3 +104,38 @@ from hub.data_set d
 left join lateral (select * from hub.data_set_quality q where q.data_set = d.id order by q.measured desc limit 1) q
   on true
 where d.withdrawn is null;
+
+-- Months of history that hold nothing any more (retention has emptied them) are dropped, which gives the disk back.
+create function hub.drop_empty_months(before date) returns int language plpgsql as $$
+declare
+    part text;
+    filled boolean;
+    dropped int := 0;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('hub.ensure_month', 0));
+    for part in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'hub.hist'::regclass and c.relname ~ '^hist_\d{4}_\d{2}$'
+          and to_date(substr(c.relname, 6), 'YYYY_MM') + interval '1 month' <= before
+    loop
+        execute format('select exists (select 1 from hub.%I)', part) into filled;
+        if not filled then
+            execute format('alter table hub.hist detach partition hub.%I', part);
+            execute format('drop table hub.%I', part);
+            dropped := dropped + 1;
+        end if;
+    end loop;
+    return dropped;
+end $$;
+
+-- Who wrote an attribute last: through which door, as whom, and how the payload was read.
+create table hub.attribute_source(
+    entity    text not null,
+    attribute text not null,                -- IRI
+    door      text not null,                -- mqtt, http or file
+    sender    text not null,                -- name of the device key, or of the file
+    mapping   text not null,                -- device model, or the default payload
+    version   text not null,                -- of the mapping: the beginning of the SHA-256 of its declaration
+    since     timestamptz not null,
+    primary key (entity, attribute)
+);

@@ -189,8 +189,6 @@ class Catalogue:
         return quality
 
     async def _note_faults(self, connection: Connection, data_set: DataSet, tally: Tally) -> None:
-        if data_set.validation == "reject":
-            return  # what was refused at the door is counted there
         await store.CLEAR_FAULTS.run(connection, data_set.id)
         now = self.hub.clock.now()
         rows = [

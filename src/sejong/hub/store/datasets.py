@@ -152,5 +152,18 @@ on conflict (data_set, attribute, why) do update
 set entity = excluded.entity, last = excluded.last, n = f.n + excluded.n
 """
 )
-FORGET_BEFORE = Sql("delete from hub.hist where eno = any($1) and ano = any($2) and t < $3")
-FORGET_ALL_BEFORE = Sql("delete from hub.hist where eno = any($1) and t < $2")
+# Keys that are kept for different times go together: one row a series, with the moment before which it is forgotten.
+FORGET = Sql(
+    """
+delete from hub.hist h using unnest($1::int[], $2::int[], $3::timestamptz[]) as k(eno, ano, before)
+where h.eno = k.eno and h.ano = k.ano and h.t < k.before
+"""
+)
+FORGET_OTHERS = Sql(
+    """
+delete from hub.hist h using unnest($1::int[], $2::timestamptz[]) as k(eno, before)
+where h.eno = k.eno and h.t < k.before and not exists (
+  select 1 from unnest($3::int[], $4::int[]) as s(eno, ano) where s.eno = h.eno and s.ano = h.ano)
+"""
+)
+DROP_EMPTY_MONTHS = Sql("select hub.drop_empty_months($1)")

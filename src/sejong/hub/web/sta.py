@@ -86,7 +86,7 @@ def refused(error: CityError, language: str) -> Response:
 
 
 def sta_paths() -> dict[str, Any]:
-    """OpenAPI path items of the facade: the root and its entity sets (deeper addresses follow the standard)."""
+    """OpenAPI path items of the facade: its entity sets (the root and deeper addresses are the standard's)."""
     names = ("$filter", "$expand", "$orderby", "$select", "$top", "$skip", "$count", "$resultFormat")
     numbers = {"$top", "$skip"}
     query = [
@@ -96,7 +96,6 @@ def sta_paths() -> dict[str, Any]:
     ]  # fmt: skip
     sets = {"name": "set", "in": "path", "required": True, "schema": {"type": "string", "enum": list(LINKS)}}
     return {
-        STA: {"get": _described("root", "What SensorThings offers", [])},
         STA + "/{set}": {"get": _described("set", "Entities of a SensorThings set", [sets, *query])},
     }
 
