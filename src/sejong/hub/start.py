@@ -13,6 +13,7 @@ from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
 from sejong.hub.opendata.catalogue import Catalogue
+from sejong.hub.opendata.doorkeeper import Doorkeeper
 from sejong.hub.opendata.export import Exporter
 from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import Hub
@@ -40,9 +41,15 @@ async def start(city: City) -> AsyncIterator[None]:
     city.put(catalogue)
     city.put(Exporter(catalogue))
     keys.start()
+    doorkeeper = Doorkeeper(catalogue, ingest)
+    city.put(doorkeeper)
     try:
         async with ingest.running():
-            yield
+            await doorkeeper.start()
+            try:
+                yield
+            finally:
+                await doorkeeper.stop()
     finally:
         await feed.close()
         await keys.stop()

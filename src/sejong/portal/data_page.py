@@ -78,6 +78,7 @@ class DataPage:
             "files": [(name, f"/data/v1/sets/{said.id}.{end}") for end, name in FORMATS],
             "past_files": [(name, f"/data/v1/sets/{said.id}/history.{end}") for end, name in FORMATS],
             "theme_words": THEMES[said.theme][0 if visitor.lang == "ko" else 1],
+            "writers": await self.builders.catalogue.writers([card.no for card in cards]),
             "faults": await self.builders.catalogue.faults(said.id),
             **chart,
         }

@@ -17,6 +17,7 @@ from sejong.hub.opendata.quality import DAY, LATE, Quality, Tally
 from sejong.hub.selection import Selection
 from sejong.hub.service import Hub
 from sejong.hub.store import datasets as store
+from sejong.hub.store import provenance
 from sejong.hub.store.selecting import Search
 from sejong.kernel.errors import CityError, NotAuthenticated, NotFound
 from sejong.kit.act import Act
@@ -104,6 +105,13 @@ class Catalogue:
         """What does not fit its model, the most frequent first."""
         async with self.hub.pool.acquire(timeout=10) as connection:
             return await store.FAULTS.all(connection, set_id, most)
+
+    async def writers(self, numbers: Sequence[int]) -> list[provenance.WriterRow]:
+        """Who writes the attributes of these things: door, sender, mapping and its version. Names are short."""
+        context = await self.hub.context()
+        async with self.hub.pool.acquire(timeout=10) as connection:
+            rows = await provenance.WRITERS.all(connection, list(numbers))
+        return [msgspec.structs.replace(row, attribute=context.compact(row.attribute)) for row in rows]
 
     async def selection(self, data_set: DataSet) -> Selection:
         """Its query, ready to be asked."""

@@ -36,6 +36,11 @@ def faults_of(entity: Mapping[str, Any], schema: Schema) -> list[tuple[str, str]
     return list(_check(entity, schema, schema, "", 0))
 
 
+def faults_in(value: Any, schema: Schema, root: Schema, name: str) -> list[tuple[str, str]]:
+    """What is wrong with one value; `root` is the model that inner references are about."""
+    return list(_check(value, schema, root, name, 0))
+
+
 def _check(value: Any, schema: Any, root: Schema, place: str, depth: int) -> Iterator[tuple[str, str]]:
     if schema is True or not isinstance(schema, Mapping) or depth > DEEPEST:
         return

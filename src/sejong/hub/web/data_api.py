@@ -134,6 +134,16 @@ class DataApi:
         response.headers["X-Model"] = "declared" if declared is not None else "inferred"
         return response
 
+    async def provenance(self, request: Request, key: Key | None) -> Response:
+        """GET /data/v1/sets/{id}/provenance"""
+        known(request, set())
+        found = await self.catalogue.one(request.path_params["id"])
+        allow(found.data_set, key)
+        numbers: list[int] = []
+        async for some in self.catalogue.entities(await self.catalogue.selection(found.data_set)):
+            numbers.extend(no for no, _ in some)
+        return open_json({"id": found.data_set.id, "writers": await self.catalogue.writers(numbers)})
+
     # --- taking home ----------------------------------------------------------------------------------------------
 
     async def file(self, request: Request, key: Key | None) -> Response:

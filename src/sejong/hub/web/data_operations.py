@@ -42,6 +42,8 @@ DATA_OPERATIONS: tuple[DataOperation, ...] = (
     DataOperation(method="GET", path=SETS + "/{id}/quality", handler="quality", summary="How good a data set is"),
     DataOperation(method="POST", path=SETS + "/{id}/quality", handler="measure", summary="Measure a data set now",
                   key="operator"),
+    DataOperation(method="GET", path=SETS + "/{id}/provenance", handler="provenance",
+                  summary="Who wrote the attributes of a data set: device key, mapping and its version"),
     DataOperation(method="GET", path=SETS + "/{id}/model", handler="model", media="application/schema+json",
                   summary="The declared model of a data set, else an inferred one"),
     DataOperation(method="GET", path=SETS + "/{id}.{format}", handler="file", summary="A data set as a file",
