@@ -18,7 +18,9 @@ from starlette.types import ASGIApp
 import sejong.citypack
 import sejong.hub
 import sejong.portal
+from sejong.hub.web.data_operations import components, data_paths
 from sejong.hub.web.openapi import ngsi_ld_paths
+from sejong.hub.web.sta import sta_paths
 from sejong.kernel.chance import Chance, unpredictable_seed
 from sejong.kernel.clock import Clock, SimulatedClock, SystemClock
 from sejong.kit.city import City, migrations_of
@@ -165,5 +167,6 @@ def openapi_document() -> dict[str, Any]:
             "description": "도시 운영 플랫폼 API · smart-city platform API",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": ngsi_ld_paths(),
+        "paths": {**ngsi_ld_paths(), **data_paths(), **sta_paths()},
+        "components": components(),
     }

@@ -190,6 +190,41 @@ def devices_model(file: Annotated[Path, typer.Argument(help="TOML 파일 · TOML
     run(add_models(Settings(), file))
 
 
+keys = typer.Typer(help="프로그램이 API를 쓰는 키 · keys programs use the API with", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="누구의 키인지 · whose key it is")],
+    operator: Annotated[
+        bool, typer.Option("--operator", help="데이터셋을 고칠 수 있는 키 · may also declare data sets")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(help="초당 요청 · requests a second")] = None,
+    daily: Annotated[int | None, typer.Option(help="하루 요청 · requests a day")] = None,
+) -> None:
+    """프로그램에 키를 줍니다 · Give a program a key; it is shown once."""
+    from sejong.field import add_key
+
+    run(add_key(Settings(), name, operator=operator, rate=rate, daily=daily))
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """모든 키 · Every key."""
+    from sejong.field import show_keys
+
+    run(show_keys(Settings()))
+
+
+@keys.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="키의 이름 · name of the key")]) -> None:
+    """이 이름의 키를 모두 거둡니다 · Take away every key of this name."""
+    from sejong.field import revoke_key
+
+    run(revoke_key(Settings(), name))
+
+
 @app.command()
 def settings() -> None:
     """모든 설정과 뜻을 보여 줍니다 · Show every setting and its meaning."""

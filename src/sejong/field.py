@@ -23,7 +23,7 @@ from rich.table import Table
 
 from sejong.app import city_clock, open_city
 from sejong.citypack.api import CityPack, open_pack
-from sejong.hub.api import DeviceUser, Ingest, Progress, device_keys, ingest_file, read_models
+from sejong.hub.api import DeviceUser, Ingest, Keys, Progress, api_keys, device_keys, ingest_file, read_models
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import Invalid
 from sejong.kit.city import City
@@ -186,3 +186,35 @@ async def _tell_broker(city: City) -> None:
 
 def _broker_user(user: DeviceUser) -> BrokerUser:
     return BrokerUser(user.name, user.bcrypt, user.publish, user.subscribe)
+
+
+async def add_key(settings: Settings, name: str, *, operator: bool, rate: float | None, daily: int | None) -> None:
+    """Make a key for a program and show it once."""
+    role = api_keys.OPERATOR if operator else api_keys.READER
+    async with open_city(settings, start=False) as city:
+        keys = Keys(city.pool, city.clock, settings)
+        async with city.record.act("operator", "api_key.add") as act:
+            made = await keys.make(act, name, role=role, rate=rate, daily=daily)
+    language = language_of()
+    typer.echo(chosen((f"이름  {made.key.name} ({role})", f"name  {made.key.name} ({role})"), language))
+    typer.echo(
+        chosen((f"키    {made.secret}   (다시 볼 수 없습니다)", f"key   {made.secret}   (shown once)"), language)
+    )
+
+
+async def show_keys(settings: Settings) -> None:
+    """Show every key of a program (never the key itself)."""
+    async with open_city(settings, start=False) as city, city.record.look("operator") as look:
+        rows = await api_keys.list_keys(look.connection)
+    table = Table("name", "role", "created", "seen", "revoked")
+    for row in rows:
+        gone = "" if row.revoked is None else f"{row.revoked:%Y-%m-%d}"
+        table.add_row(row.name, row.role, f"{row.created:%Y-%m-%d}", f"{row.seen:%Y-%m-%d}" if row.seen else "-", gone)
+    Console().print(table)
+
+
+async def revoke_key(settings: Settings, name: str) -> None:
+    """Take the keys of this name away."""
+    async with open_city(settings, start=False) as city, city.record.act("operator", "api_key.revoke") as act:
+        await api_keys.revoke_named(act.connection, name, act.now)
+    typer.echo(f"{name}: " + chosen(("키를 거두었습니다", "keys revoked"), language_of()))

@@ -163,6 +163,18 @@ def read_declaration(folder: Path) -> Declaration:
     return declared
 
 
+def read_data_sets(folder: Path) -> list[dict[str, Any]]:
+    """The `[[data_set]]` tables of `datasets.toml`; none where a pack has no such file. Raises PackDeclarationWrong."""
+    file = folder / "datasets.toml"
+    if not file.is_file():
+        return []
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        return msgspec.convert(found.pop("data_set", []), list[dict[str, Any]])
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as fault:
+        raise PackDeclarationWrong(file=str(file), why=str(fault)) from fault
+
+
 def _faults(declared: Declaration) -> list[str]:
     """What msgspec cannot see: rows that contradict themselves."""
     found = [f"names.{language} is missing" for language in ("ko", "en") if not declared.names.get(language)]

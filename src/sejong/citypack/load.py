@@ -14,7 +14,7 @@ import msgspec
 from sejong.citypack import store
 from sejong.citypack.basemap import BaseMap, build_basemap
 from sejong.citypack.service import CONTEXT_FILE, CityPack, open_pack
-from sejong.hub.api import Change, Hub, Step, expand_entity, merging_pack
+from sejong.hub.api import Catalogue, Change, Hub, Place, Step, expand_entity, merging_pack
 from sejong.kernel.errors import CityError
 from sejong.kit.city import City
 
@@ -45,7 +45,11 @@ class PackRefused(CityError):
 async def start(city: City) -> AsyncIterator[None]:
     """Teach the hub the city's words."""
     city.part(Hub).name_with(msgspec.json.decode(CONTEXT_FILE.read_bytes()))
-    city.put(open_pack(city.settings.city))
+    pack = open_pack(city.settings.city)
+    city.put(pack)
+    said, box = pack.city, pack.city.bbox
+    names = {"ko": said.name_ko, "en": said.name_en}
+    city.part(Catalogue).place = Place(names, (box.west, box.south, box.east, box.north))
     yield
 
 
@@ -76,6 +80,7 @@ async def load(city: City, name: str | Path, *, again: bool = False, progress: P
             progress(count)
     rejected = len(pack.rejected)
     async with city.record.act("operator", "citypack.load") as act:
+        await city.part(Catalogue).declare(act, pack.data_sets())
         await store.NOTE_LOADED.run(act.connection, pack.city.id, version, act.now, count, rejected)
     return LoadReport(pack.city.id, count, rejected, skipped=False)
 

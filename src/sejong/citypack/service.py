@@ -11,7 +11,7 @@ import msgspec
 
 from sejong.citypack import synthetic
 from sejong.citypack.areas import AreaIndex
-from sejong.citypack.declaration import Dataset, Declaration, Lines, read_declaration
+from sejong.citypack.declaration import Dataset, Declaration, Lines, read_data_sets, read_declaration
 from sejong.citypack.domain import City, Entity, PackNotFound, Rejected
 from sejong.citypack.lines import Route, line_entity, read_routes
 from sejong.citypack.mapping import Mapper
@@ -79,6 +79,10 @@ class CityPack:
         if self._rejected is None:
             self._rejected = tuple(self._build(None).rejected)
         return self._rejected
+
+    def data_sets(self) -> list[dict[str, Any]]:
+        """The data sets the pack declares in `datasets.toml`, as they stand there; the hub checks them."""
+        return read_data_sets(self.folder)
 
     def boundaries(self) -> list[Entity]:
         """The areas of the city, with polygons."""

@@ -15,6 +15,8 @@ SERVICE = Service(
         "hub.trim_values": "sejong.hub.jobs:trim_values",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
         "hub.roll_up": "sejong.hub.jobs:roll_up",
+        "hub.keep_promises": "sejong.hub.jobs:keep_promises",
+        "hub.measure_data_sets": "sejong.hub.jobs:measure_data_sets",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
@@ -22,5 +24,7 @@ SERVICE = Service(
         "hub.trim_values": "43 4 * * *",
         "hub.remove_expired": "* * * * *",
         "hub.roll_up": "*/5 * * * *",
+        "hub.keep_promises": "37 3 * * *",
+        "hub.measure_data_sets": "*/10 * * * *",
     },
 )

@@ -9,12 +9,19 @@ from sejong.hub.ingest.service import Ingest
 from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.entity import expand_entity
 from sejong.hub.ngsi.errors import NgsiLdError
+from sejong.hub.opendata import keys as api_keys
+from sejong.hub.opendata.catalogue import Catalogue, Listed, allow, looked_for
+from sejong.hub.opendata.dataset import THEMES, DataSet, Place
+from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import Hub, Step, merging_pack
 from sejong.hub.view import Card, Found, Indicator, RecordView
 
 __all__ = [
+    "THEMES",
     "Card",
+    "Catalogue",
     "Change",
+    "DataSet",
     "DeadLetter",
     "DeviceUser",
     "DeviceView",
@@ -22,16 +29,22 @@ __all__ = [
     "Hub",
     "Indicator",
     "Ingest",
+    "Keys",
+    "Listed",
     "NgsiLdError",
+    "Place",
     "Progress",
     "RecordView",
     "Replayed",
     "SilentDevice",
     "Step",
     "Suspect",
+    "allow",
+    "api_keys",
     "device_keys",
     "expand_entity",
     "ingest_file",
+    "looked_for",
     "merging_pack",
     "read_models",
 ]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
+
+from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
+from sejong.hub.opendata.retention import forget
 from sejong.hub.service import Hub
+from sejong.hub.store import datasets, history, values
 from sejong.hub.store import entities as store
-from sejong.hub.store import history, values
 from sejong.hub.store.terms import ALL_TENANTS
+from sejong.kernel.errors import CityError
 from sejong.kit.act import Act
 from sejong.kit.city import City
 
+log = structlog.get_logger("hub")
 KEEP_CHANGES = timedelta(days=1)
 """How long the note of which entities a commit changed is kept. Chosen: longer than any restart."""
 KEEP_UNUSED = timedelta(days=30)
@@ -50,3 +56,21 @@ async def roll_up(city: City, act: Act) -> None:
     rollups = city.part(Hub).rollups
     for eno in await rollups.behind():
         await rollups.roll_up(eno)
+
+
+async def keep_promises(city: City, act: Act) -> None:
+    """Forget histories that are older than their data sets promise to keep them."""
+    gone = await forget(city.part(Catalogue), act.now)
+    if gone:
+        log.info("history_forgotten", rows=gone)
+
+
+async def measure_data_sets(city: City, act: Act) -> None:
+    """Measure the quality of every data set; one that cannot be measured does not stop the others."""
+    catalogue = city.part(Catalogue)
+    for one in await catalogue.all():
+        try:
+            await catalogue.measure(one.data_set)
+        except CityError as error:
+            log.warning("data_set_not_measured", data_set=one.data_set.id, why=str(error))
+    await datasets.TRIM_QUALITY.run(act.connection, act.now - KEEP_QUALITY)

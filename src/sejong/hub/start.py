@@ -12,6 +12,10 @@ from sejong.hub.device_view import DeviceView
 from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
+from sejong.hub.opendata.catalogue import Catalogue
+from sejong.hub.opendata.doorkeeper import Doorkeeper
+from sejong.hub.opendata.export import Exporter
+from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import Hub
 from sejong.hub.view import RecordView
 from sejong.kit.city import City
@@ -32,11 +36,24 @@ async def start(city: City) -> AsyncIterator[None]:
     city.put(record)
     city.put(ingest)
     city.put(DeviceView(hub, record, ingest))
+    keys = Keys(city.pool, city.clock, city.settings)
+    catalogue = Catalogue(hub)
+    city.put(keys)
+    city.put(catalogue)
+    city.put(Exporter(catalogue))
+    keys.start()
+    doorkeeper = Doorkeeper(catalogue, ingest)
+    city.put(doorkeeper)
     try:
         async with ingest.running():
-            yield
+            await doorkeeper.start()
+            try:
+                yield
+            finally:
+                await doorkeeper.stop()
     finally:
         await feed.close()
+        await keys.stop()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(hub.close(), 4)
 

@@ -9,11 +9,12 @@ from importlib.resources.abc import Traversable
 from starlette.routing import BaseRoute
 
 from sejong.citypack.api import CityPack, basemap_path, tiles_reader
-from sejong.hub.api import DeviceView, RecordView
+from sejong.hub.api import Catalogue, DeviceView, Keys, RecordView
 from sejong.kit.city import City
 from sejong.portal.assets import Assets, portal_folders
+from sejong.portal.builders import Builders
 from sejong.portal.face import Face, TileReader
-from sejong.portal.pages import Pages, template_folders
+from sejong.portal.pages import DATA, NAV, Pages, template_folders
 from sejong.portal.web import portal_routes
 
 
@@ -27,10 +28,11 @@ def routes(city: City) -> Sequence[BaseRoute]:
         city=city.part(CityPack).city,
         language=city.settings.language,
         public_url=city.settings.public_url,
+        nav=(*NAV[:2], DATA, *NAV[2:]),
     )
-    return portal_routes(
-        Face(pages=pages, view=WholeView(city.part(RecordView), city.part(DeviceView)), tiles=base_map(city))
-    )
+    face = Face(pages=pages, view=WholeView(city.part(RecordView), city.part(DeviceView)), tiles=base_map(city))
+    catalogue = city.part(Catalogue)
+    return portal_routes(face, Builders(catalogue, city.part(Keys), city.record, catalogue.api_paths))
 
 
 def static_folders(city: City) -> dict[str, Traversable]:

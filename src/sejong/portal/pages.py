@@ -78,6 +78,9 @@ NAV: tuple[NavItem, ...] = (
     NavItem("/about", N_("안내"), "info"),
 )
 
+DATA = NavItem("/data", N_("데이터"), "list")
+"""Stands before the operators' place in cities that keep a catalogue."""
+
 
 class Pages:
     """Renders templates of all services for one visitor at a time."""

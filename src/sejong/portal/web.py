@@ -10,6 +10,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from sejong.kernel.errors import NotFound
 from sejong.portal.asked import own_path, require_own_form
+from sejong.portal.builders import Builders
+from sejong.portal.data_page import DataPage
+from sejong.portal.dev_page import DevPage
 from sejong.portal.entity_page import EntityPage
 from sejong.portal.face import Face
 from sejong.portal.find_page import FindPage
@@ -68,7 +71,7 @@ def without_language(path: str) -> str:
     return f"{parts.path}?{query}" if query else parts.path
 
 
-def portal_routes(face: Face) -> list[BaseRoute]:
+def portal_routes(face: Face, builders: Builders | None = None) -> list[BaseRoute]:
     """All of the portal's routes; they end with the one for addresses nobody answers, so mount them last."""
     now, find, entity, ops, rest = NowPage(face), FindPage(face), EntityPage(face), OpsPage(face), Rest(face)
     page = face.page
@@ -84,6 +87,7 @@ def portal_routes(face: Face) -> list[BaseRoute]:
         Route("/e/{id:path}", page(entity.page)),
         Route("/ops/data", page(ops.page)),
         Route("/ops/data/replay", page(ops.replay), methods=["POST"]),
+        *(builders_routes(face, builders) if builders else ()),
         Route("/about", page(rest.about)),
         Route("/prefs", page(rest.prefs), methods=["POST"]),
         Route("/tiles/{z:int}/{x:int}/{y:int}.pbf", rest.tile),
@@ -91,4 +95,17 @@ def portal_routes(face: Face) -> list[BaseRoute]:
         Route("/static/{hash}/{path:path}", page(face.pages.assets.serve)),
         WebSocketRoute("/live", face.live.serve),
         Route("/{path:path}", page(rest.missing)),
+    ]
+
+
+def builders_routes(face: Face, builders: Builders) -> list[BaseRoute]:
+    """The pages for those who write programs: the catalogue and `/dev`."""
+    data, dev, page = DataPage(face, builders), DevPage(face, builders), face.page
+    return [
+        Route("/data", page(data.page)),
+        Route("/data/{id}", page(data.one)),
+        Route("/dev", page(dev.page)),
+        Route("/dev/keys", page(dev.make), methods=["POST"]),
+        Route("/dev/keys/use", page(dev.use), methods=["POST"]),
+        Route("/dev/keys/revoke", page(dev.revoke), methods=["POST"]),
     ]

@@ -64,6 +64,10 @@ class Collector:
         self._idle = asyncio.Event()
         self._idle.set()
         self._away = False
+        self.guard: Callable[[Reading], Refusal | None] | None = None
+        """Says which readings may not pass, though they are understood (the models of data sets)."""
+        self.witness: Callable[[Fates], None] | None = None
+        """Is told what was written (who wrote which attribute)."""
 
     def start(self) -> None:
         """Begin writing."""
@@ -115,7 +119,11 @@ class Collector:
         self._idle.clear()
         lanes = self._lanes
         for reading in understood.readings:
-            lanes[hash(reading.entity) % LANES].add(reading)
+            error = None if self.guard is None else self.guard(reading)
+            if error is None:
+                lanes[hash(reading.entity) % LANES].add(reading)
+            else:
+                self._refuse([reading], error)
         for lane in lanes:
             lane.urgent = lane.urgent or urgent
             if lane.size:
@@ -226,6 +234,8 @@ class Collector:
         """Keep an eye on the device; a fault in that must not cost an acknowledgement."""
         try:
             self._health.note(entity, fates.readings, fates.fates)
+            if self.witness is not None:
+                self.witness(fates)
         except Exception as error:
             log.error("health_broken", entity=entity, exc_info=error)
 

@@ -202,3 +202,10 @@ def shown(value: Any, most: int = 80) -> str:
     """A value as a message shows it: readable, short, without line breaks."""
     text = repr(value)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+class DoesNotFit(Refusal):
+    """A data set with a model refuses the value at the door."""
+
+    ko = "{data_set} 데이터셋의 모델에 맞지 않습니다: {attribute} {why}"
+    en = "This does not fit the model of the data set {data_set}: {attribute} {why}"

@@ -196,6 +196,25 @@ class Search:
         """The numbers of all matching entities, in order of their creation."""
         return [no async for no, _ in self._matches(connection, documents=False)]
 
+    async def some(self, connection: Connection, after: int, size: int) -> tuple[list[tuple[int, Doc]], int | None]:
+        """The matches among the `size` candidates after the number `after`, and the number to go on from (None: end).
+
+        Nothing is kept between two calls, so that an export may take its time without holding a connection.
+        """
+        sure = "true" if self._test is None else self.sure
+        sql = f"select no, doc, {sure} as sure {self._head} and no > {int(after)} order by no limit {int(size)}"
+        rows = await connection.fetch(sql, *self.values)
+        found = [(no, entity) for no, entity in await self._tested(connection, rows) if entity is not None]
+        return found, rows[-1][0] if len(rows) == size else None
+
+    async def kinds(self, connection: Connection) -> dict[int, set[str]]:
+        """The attributes (numbers) of what may match, and which JSON types their scalar values have."""
+        # Every bound value must occur in the text, also those that only the sure condition looks at.
+        found = f"select q {self._head} and ({self.sure} or true)"
+        sql = f"""select a.key::int as ano, array_agg(distinct jsonb_typeof(a.value)) as types
+                  from ({found}) e cross join lateral jsonb_each(e.q) as a(key, value) group by 1"""
+        return {row["ano"]: set(row["types"]) for row in await connection.fetch(sql, *self.values)}
+
     async def _matches(
         self,
         connection: Connection,

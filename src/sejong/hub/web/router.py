@@ -16,14 +16,16 @@ from sejong.hub.ngsi.errors import BadRequestData, InternalError
 from sejong.hub.web.answers import problem_of
 from sejong.hub.web.negotiate import JSON
 from sejong.hub.web.operations import OPERATIONS, Handler, Operation
-from sejong.hub.web.request import Refused, opened, path_segments
+from sejong.hub.web.request import Refused, header_fields, opened, path_segments
 from sejong.hub.web.router_root import ROOT
-from sejong.kernel.errors import CityError
-from sejong.kit.http import BodyTooLarge
+from sejong.kernel.errors import CityError, NotAuthenticated, TooManyRequests
+from sejong.kit.http import BodyTooLarge, error_response
+from sejong.kit.i18n import preferred
 from sejong.kit.postgres import AWAY, DatabaseAway
 from sejong.kit.service import resolve
 
 if TYPE_CHECKING:
+    from sejong.hub.opendata.keys import Keys
     from sejong.hub.service import Hub
 
 log = structlog.get_logger("hub")
@@ -33,15 +35,19 @@ _ECHOED = (b"ngsild-tenant", b"ngsild-snapshot")
 class NgsiRouter:
     """An ASGI application for everything below `/ngsi-ld/v1`."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    def __init__(self, hub: Hub, keys: Keys | None = None) -> None:
+        self.hub, self.keys = hub, keys
         self._tree = _Node()
         for operation in OPERATIONS:
             self._tree.add(operation, resolve(operation.handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            if self.keys is not None:
+                await self.keys.admit(scope)
             response = await self._answer(scope, receive)
+        except (TooManyRequests, NotAuthenticated) as error:
+            response = not_admitted(error, scope)
         except Refused as refused:
             response = refused.response
         except BodyTooLarge:
@@ -118,6 +124,14 @@ class _Node:
                 path[name] = segment
             node = child
         return node, path
+
+
+def not_admitted(error: CityError, scope: Scope) -> Response:
+    """Too many requests, or a key nobody has: refused before the standard has anything to say, in both languages."""
+    response = error_response(error, preferred(header_fields(scope).get("accept-language"), "en"))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def problem(error: CityError) -> Response:

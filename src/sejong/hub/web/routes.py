@@ -11,10 +11,16 @@ from starlette.routing import BaseRoute, Route
 
 from sejong.hub.ingest.http import routes as ingest_routes
 from sejong.hub.ingest.service import Ingest
+from sejong.hub.opendata.catalogue import Catalogue
+from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import CITY_CONTEXT_PATH, Hub
+from sejong.hub.web.data_api import data_routes
+from sejong.hub.web.data_operations import data_paths
 from sejong.hub.web.negotiate import LD_JSON
+from sejong.hub.web.openapi import ngsi_ld_paths
 from sejong.hub.web.router import NgsiRouter
 from sejong.hub.web.router_root import ROOT
+from sejong.hub.web.sta import sta_paths, sta_routes
 from sejong.kit.city import City
 from sejong.kit.http import Straight
 
@@ -31,7 +37,8 @@ def routes(city: City) -> list[BaseRoute]:
             headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
         )
 
+    city.part(Catalogue).api_paths = {**ngsi_ld_paths(), **data_paths(), **sta_paths()}
     doors = ingest_routes(city.part(Ingest))
-    standard = Straight(ROOT, app=NgsiRouter(hub))
+    standard = Straight(ROOT, app=NgsiRouter(hub, city.part(Keys)))
     standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
-    return [Route(CITY_CONTEXT_PATH, city_context), *doors, standard]
+    return [Route(CITY_CONTEXT_PATH, city_context), *doors, *data_routes(city), *sta_routes(city), standard]

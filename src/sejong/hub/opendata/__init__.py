@@ -1,0 +1,1 @@
+"""What builders take home: data sets with their quality, exports, the catalogue, and keys for programs."""

@@ -1,0 +1,196 @@
+"""A data set: a named query with somebody who answers for it. Pure.
+
+Source: DCAT-AP 3.0 (what a catalogue must say of a data set), EU Publications Office vocabularies (themes, access,
+frequency), ETSI GS CIM 009 v1.9.1 clause 5.2.23 (the parts of a query).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from sejong.hub.ngsi.context import Context
+from sejong.hub.selection import Selection, select, someone
+from sejong.kernel.errors import CityError
+
+Access = Literal["public", "key", "consent"]
+Validation = Literal["off", "report", "reject"]
+Text = Annotated[str, Meta(max_length=4000)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+THEMES: Mapping[str, tuple[str, str]] = {
+    "TRAN": ("교통", "Transport"),
+    "ENVI": ("환경", "Environment"),
+    "ENER": ("에너지", "Energy"),
+    "REGI": ("지역", "Regions and cities"),
+    "GOVE": ("행정", "Government"),
+    "SOCI": ("인구와 사회", "Population and society"),
+    "EDUC": ("교육·문화·체육", "Education, culture and sport"),
+    "HEAL": ("보건", "Health"),
+    "ECON": ("경제", "Economy"),
+    "TECH": ("과학기술", "Science and technology"),
+    "JUST": ("안전", "Justice and public safety"),
+    "AGRI": ("농업과 먹거리", "Agriculture and food"),
+}
+"""Theme code → Korean, English. Source: EU Publications Office, authority table "data-theme"."""
+LONGEST_RETENTION = 36_500
+"""Days a history may be told to be kept: a century. Chosen."""
+LONGEST_ID = 60
+MOST_BYTES = 256 << 10
+"""A declaration with its model takes at most so much. Chosen."""
+RESERVED = frozenset({"v1", "catalog", "keys", "new"})
+"""Ids that would stand in the way of other addresses under /data."""
+_ID = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*").fullmatch
+
+
+class DataSetWrong(CityError):
+    """What was said about a data set contradicts itself or is not complete."""
+
+    status = 400
+    ko = "데이터셋을 이렇게 만들 수 없습니다: {why}"
+    en = "A data set cannot be like this: {why}"
+
+
+class NamedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which entities: the parts of an NGSI-LD query, in the city's short names."""
+
+    type: Name | None = None
+    q: Text | None = None
+    scopeQ: Text | None = None
+    idPattern: Text | None = None
+    georel: Text | None = None
+    geometry: Text | None = None
+    coordinates: Any = None
+    geoproperty: Name | None = None
+    attrs: tuple[Name, ...] = ()
+    """The attributes that belong to the data set; none: all that an entity has."""
+
+    def params(self) -> dict[str, str]:
+        """The query as parameters of `GET /ngsi-ld/v1/entities`."""
+        given = {name: getattr(self, name) for name in _QUERY}
+        found = {name: value for name, value in given.items() if value is not None}
+        if self.coordinates is not None:
+            found["coordinates"] = (
+                self.coordinates
+                if isinstance(self.coordinates, str)
+                else msgspec.json.encode(self.coordinates).decode()
+            )
+        if self.attrs:
+            found["pick"] = ",".join(("id", "type", *self.attrs))
+        return found
+
+    def selection(self, context: Context) -> Selection:
+        """The query ready to be asked. Raises BadRequestData, TooComplexQuery; DataSetWrong: it means everything."""
+        expand = context.attribute
+        who = ()
+        if self.type is not None or self.idPattern is not None:
+            who = (someone(expand, None, self.idPattern, self.type),)
+        found = select(
+            expand,
+            who=who,
+            q=self.q,
+            georel=self.georel,
+            geometry=self.geometry,
+            coordinates=self.coordinates,
+            geoproperty=self.geoproperty,
+            scope_q=self.scopeQ,
+        )
+        if found.is_wide:
+            raise DataSetWrong(why="query: give a type, an attribute in q, or a place")
+        return found
+
+
+_QUERY = ("type", "q", "scopeQ", "idPattern", "georel", "geometry", "geoproperty")
+
+
+class DataSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Everything that is said about a data set; what is measured stands in its quality."""
+
+    id: Annotated[str, Meta(min_length=2, max_length=LONGEST_ID)]
+    title: dict[str, Name]
+    """Language → title; ko and en are there."""
+    description: dict[str, Text]
+    theme: str
+    """A code of `THEMES`."""
+    query: NamedQuery
+    owner: Name
+    """Who answers for the data: an office, a company, a person."""
+    licence: Name
+    """An address that says what may be done with it."""
+    licence_note: Text = ""
+    source: Text = ""
+    contact: Annotated[str, Meta(max_length=200)] = ""
+    keywords: tuple[Name, ...] = ()
+    synthetic: bool = False
+    """Generated by a declared rule, not measured or registered by anybody."""
+    access: Access = "public"
+    retention_days: Annotated[int, Meta(ge=1, le=LONGEST_RETENTION)] | None = None
+    """Days its history is kept; none: as long as there is room."""
+    update_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
+    """Usual seconds between two values of one thing; none: it is not measured again and again."""
+    validation: Validation = "off"
+    model: dict[str, Any] | None = None
+    """JSON Schema of the simplified entity; none: a proposal is inferred from what arrives."""
+
+    def title_in(self, language: str) -> str:
+        """Its title in a language, else in Korean."""
+        return self.title.get(language) or self.title["ko"]
+
+    def description_in(self, language: str) -> str:
+        """Its description in a language, else in Korean."""
+        return self.description.get(language) or self.description["ko"]
+
+    def call(self, base: str, **more: str) -> str:
+        """The NGSI-LD request that gives the same entities."""
+        return f"{base}/ngsi-ld/v1/entities?{urlencode({**self.query.params(), **more}, quote_via=quote, safe=',:')}"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The city as its catalogue names it."""
+
+    names: dict[str, str] = msgspec.field(default_factory=lambda: {"ko": "도시", "en": "the city"})
+    bbox: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+    """west, south, east, north."""
+
+
+def checked(declared: DataSet, context: Context) -> DataSet:
+    """The data set, if it can be one. Raises DataSetWrong, BadRequestData, TooComplexQuery."""
+    if not _ID(declared.id) or declared.id in RESERVED:
+        raise DataSetWrong(why=f"id: {declared.id!r} is not lower-case letters, digits and single hyphens")
+    for name in ("title", "description"):
+        said = getattr(declared, name)
+        missing = [language for language in ("ko", "en") if not said.get(language, "").strip()]
+        if missing:
+            raise DataSetWrong(why=f"{name}.{missing[0]} is missing")
+    if declared.theme not in THEMES:
+        raise DataSetWrong(why=f"theme: one of {', '.join(THEMES)}")
+    if urlsplit(declared.licence).scheme not in ("http", "https", "urn"):
+        raise DataSetWrong(why="licence: an http(s) address or a urn that says what may be done with the data")
+    if declared.validation != "off" and declared.model is None:
+        raise DataSetWrong(why="validation: declare a model (JSON Schema) first, or say off")
+    declared.query.selection(context)
+    return declared
+
+
+def read_data_set(body: Any) -> DataSet:
+    """A data set from decoded JSON or TOML. Raises DataSetWrong with the place of the fault."""
+    try:
+        found = msgspec.convert(body, DataSet)
+        text = msgspec.json.encode(found)
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError, TypeError) as fault:
+        raise DataSetWrong(why=str(fault)) from fault
+    if b"\\u0000" in text:
+        raise DataSetWrong(why="it contains a NUL character")
+    if len(text) > MOST_BYTES:
+        raise DataSetWrong(why=f"more than {MOST_BYTES >> 10} KiB")
+    return found
+
+
+def is_id(text: str) -> bool:
+    """Whether a data set can be called so."""
+    return _ID(text) is not None and len(text) <= LONGEST_ID
