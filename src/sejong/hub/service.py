@@ -33,6 +33,7 @@ from sejong.hub.store.terms import (
     ALL_TERMS,
     Dictionary,
 )
+from sejong.hub.subscriptions import Subscriptions
 from sejong.hub.writer import Outcome, Writer
 from sejong.kernel.clock import Clock
 from sejong.kernel.errors import CityError
@@ -64,6 +65,8 @@ class Hub:
         self.shapes = Dictionary(ALL_SHAPES, ADD_SHAPES)
         self.writer = Writer(pool, clock, self.terms, self.shapes)
         self.reader = Reader(pool)
+        self.subscriptions = Subscriptions(pool, clock)
+        self.writer.watcher = self.subscriptions
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
         self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
@@ -80,6 +83,7 @@ class Hub:
             today = self.clock.now().date()
             await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
             await self._refresh_tenants(connection)
+        await self.subscriptions.refresh()
         self.writer.start()
 
     async def close(self) -> None:
