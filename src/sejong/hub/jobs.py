@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sejong.hub.service import Hub
 from sejong.hub.store import entities as store
-from sejong.hub.store import history
+from sejong.hub.store import history, subscriptions
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kit.act import Act
 from sejong.kit.city import City
@@ -14,6 +14,8 @@ from sejong.kit.city import City
 KEEP_CHANGES = timedelta(days=1)
 """How long the note of which entities a commit changed is kept. Chosen: longer than any restart."""
 MOST_EXPIRED = 1000
+KEEP_DEAD = timedelta(days=30)
+"""How long a notification that could not be delivered is kept. Chosen."""
 
 
 async def ensure_months(city: City, act: Act) -> None:
@@ -35,3 +37,11 @@ async def remove_expired(city: City, act: Act) -> None:
         expired = await store.EXPIRED.all(act.connection, act.now, tenant.no, MOST_EXPIRED)
         for row in expired:
             await hub.remove_expired(tenant.no, row.id)
+
+
+async def trim_notifications(city: City, act: Act) -> None:
+    """Forget subscriptions deleted a day ago, processes that ended, and what nobody can be told any more."""
+    await subscriptions.TRIM_GONE.run(act.connection, act.now - KEEP_CHANGES)
+    await subscriptions.TRIM_RUNS.run(act.connection)
+    await subscriptions.TRIM_DEAD.run(act.connection, act.now - KEEP_DEAD)
+    await subscriptions.TRIM_ORPHANS.run(act.connection, act.now - timedelta(hours=1))

@@ -12,6 +12,7 @@ from sejong.hub.device_view import DeviceView
 from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
+from sejong.hub.notify.deliverer import Deliverer
 from sejong.hub.service import Hub
 from sejong.hub.view import RecordView
 from sejong.kit.city import City
@@ -31,8 +32,10 @@ async def start(city: City) -> AsyncIterator[None]:
     city.put(record)
     city.put(ingest)
     city.put(DeviceView(hub, record, ingest))
+    deliverer = Deliverer(hub)
+    city.put(deliverer)
     try:
-        async with ingest.running():
+        async with deliverer.running(), ingest.running():
             yield
     finally:
         await feed.close()

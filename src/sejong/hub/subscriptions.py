@@ -110,11 +110,13 @@ class Subscriptions:
         """Forget a subscription and what it has not been told yet. Raises ResourceNotFound."""
         async with self._pool.acquire(timeout=10) as connection, connection.transaction():
             await store.LOCK.run(connection)
-            no = await store.REMOVE.value(connection, tenant, subscription_id)
-            if no is None:
+            row = await store.ONE_FOR_UPDATE.one(connection, tenant, subscription_id)
+            if row is None:
                 raise ResourceNotFound(f"no subscription {subscription_id}")
-            await store.NOTE_GONE.run(connection, no, self._clock.now())
-            await store.FORGET_OUTBOX.run(connection, no)
+            # The outbox before the delivery row, as the deliverer takes them: else each could wait for the other.
+            await store.FORGET_OUTBOX.run(connection, row.no)
+            await store.REMOVE.run(connection, row.no)
+            await store.NOTE_GONE.run(connection, row.no, self._clock.now())
             await store.TELL_SUBSCRIPTIONS.run(connection)
         await self.refresh()
 

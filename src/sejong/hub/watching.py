@@ -82,7 +82,7 @@ class Watch:
         "keys",
         "mask",
         "no",
-        "shows_changes",
+        "previous",
         "tenant",
         "test",
         "watched",
@@ -100,7 +100,7 @@ class Watch:
         self.datasets = parse_dataset_ids(body.get("datasetId"))
         expires = body.get("expiresAt")
         self.expires: str | None = None if expires is None else instant_key(expires)
-        self.shows_changes: bool = body["notification"].get("showChanges", False)
+        self.previous: bool = body["notification"].get("showChanges", False)
         selection = selection_of(definition)
         self.keys: list[tuple[str | None, Key]] = list(self._places(selection.who))
         self.test: Test | None = _test_of(selection)
@@ -143,17 +143,17 @@ class Watch:
         ):
             return None
         deletions = bool(self.mask & DELETED)
-        if not (deletions or self.shows_changes):
+        if not (deletions or self.previous):
             return after
-        return entity_now(after, changed, now, with_deleted=deletions, with_previous=self.shows_changes)
+        return entity_now(after, changed, now, with_deleted=deletions, with_previous=self.previous)
 
     def _departure(self, before: Doc, mine: Changes, found: int, now: str) -> Doc | None:
         if self.test is not None and not self.test(before):
             return None
         if self.mask & _ENTITY_DELETED:
-            return entity_gone(before, now, with_previous=self.shows_changes)
+            return entity_gone(before, now, with_previous=self.previous)
         if found & DELETED:
-            return attributes_gone(before, mine, now, with_previous=self.shows_changes)
+            return attributes_gone(before, mine, now, with_previous=self.previous)
         return None
 
 
@@ -249,7 +249,7 @@ class WatchIndex:
         return known is not None and known.count > 0
 
     def match(self, tenant: int, before: Doc | None, after: Doc | None, now: str) -> list[tuple[Watch, Doc]]:
-        """Who is to be told of one change, and what. A subscription that cannot be asked is passed over and reported."""
+        """Who is to be told of one change, and what. A subscription that cannot be asked is passed over and said."""
         known = self._tenants.get(tenant)
         state = after or before
         if known is None or state is None:

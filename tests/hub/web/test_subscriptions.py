@@ -1,4 +1,4 @@
-"""Subscriptions are kept as they were meant, refused where the standard refuses them, and shown in the reader's words."""
+"""Subscriptions are kept as they were meant, refused where the standard refuses them, shown in the reader's words."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ where no = $1
 """
 )
 SET_DUE = Sql("update hub.delivery set due = $2 where sub = $1")
-REMOVE = Sql("delete from hub.subscription where tenant = $1 and id = $2 returning no")
+REMOVE = Sql("delete from hub.subscription where no = $1")
 NOTE_GONE = Sql(
     "insert into hub.subscription_gone(version, no, at) values (nextval('hub.subscription_version'), $1, $2)"
 )
@@ -85,13 +85,23 @@ TRIM_GONE = Sql("delete from hub.subscription_gone where at < $1")
 # --- telling -------------------------------------------------------------------------------------------------------
 
 BEGIN_RUN = Sql("insert into hub.deliverer(beat) values (clock_timestamp()) returning run")
-# Gives the version of the last change of a subscription, so that nobody lives by old ones for long.
+
+
+class Pulse(msgspec.Struct, frozen=True):
+    """What a process learns with each sign of life: the last change of a subscription, and how many processes tell."""
+
+    version: int
+    alive: int
+
+
 BEAT = Sql(
     """
 update hub.deliverer set beat = clock_timestamp() where run = $1
 returning greatest((select coalesce(max(version), 0) from hub.subscription),
-                   (select coalesce(max(version), 0) from hub.subscription_gone))
-"""
+                   (select coalesce(max(version), 0) from hub.subscription_gone)) as version,
+    (select count(*) from hub.deliverer where beat > clock_timestamp() - interval '1 minute') as alive
+""",
+    Pulse,
 )
 END_RUN = Sql("delete from hub.deliverer where run = $1")
 RELEASE = Sql("update hub.delivery set owner = null where owner = $1")
@@ -164,6 +174,8 @@ select o.no, o.sub, o.id, o.at, o.data from unnest($1::bigint[]) as s(sub) cross
 """,
     Waiting,
 )
+# What other processes left for subscribers of this one.
+FOREIGN = Sql("select distinct sub from hub.outbox where sub = any($1::bigint[]) and writer <> $2")
 DONE = Sql("delete from hub.outbox where no = any($1::bigint[])")
 SAVE = Sql(
     """
@@ -189,7 +201,8 @@ TOO_MANY_WAITING = Sql("select no from hub.outbox where sub = $1 order by no des
 NUDGE = Sql("select pg_notify('hub_outbox', $1)")
 TAKE_DUE = Sql(
     """
-update hub.delivery set due = $2 + make_interval(secs => $3) where sub = $1 and due <= $2 returning sub
+update hub.delivery set due = greatest(due, $2 - make_interval(secs => $3)) + make_interval(secs => $3)
+where sub = $1 and due <= $2 returning sub
 """
 )
 

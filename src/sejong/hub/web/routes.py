@@ -12,6 +12,8 @@ from starlette.routing import BaseRoute, Route
 from sejong.hub.ingest.http import routes as ingest_routes
 from sejong.hub.ingest.service import Ingest
 from sejong.hub.service import CITY_CONTEXT_PATH, Hub
+from sejong.hub.web.dead_notifications import PATH as DEAD_PATH
+from sejong.hub.web.dead_notifications import dead_notifications
 from sejong.hub.web.negotiate import LD_JSON
 from sejong.hub.web.router import NgsiRouter
 from sejong.hub.web.router_root import ROOT
@@ -31,7 +33,10 @@ def routes(city: City) -> list[BaseRoute]:
             headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
         )
 
+    async def dead(request: Request) -> Response:
+        return await dead_notifications(hub, request)
+
     doors = ingest_routes(city.part(Ingest))
     standard = Straight(ROOT, app=NgsiRouter(hub))
     standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
-    return [Route(CITY_CONTEXT_PATH, city_context), *doors, standard]
+    return [Route(CITY_CONTEXT_PATH, city_context), Route(DEAD_PATH, dead), *doors, standard]
