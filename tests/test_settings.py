@@ -41,6 +41,9 @@ SOMETHING_ELSE: dict[str, tuple[str, Any]] = {
     "device_rate": ("10", 10.0),
     "device_burst": ("100", 100.0),
     "ingest_backlog": ("1000", 1000),
+    "notification_egress": ("public", "public"),
+    "notification_timeout": ("2.5", 2.5),
+    "notification_patience": ("60", 60.0),
 }
 
 

@@ -201,7 +201,8 @@ TOO_MANY_WAITING = Sql("select no from hub.outbox where sub = $1 order by no des
 NUDGE = Sql("select pg_notify('hub_outbox', $1)")
 TAKE_DUE = Sql(
     """
-update hub.delivery set due = greatest(due, $2 - make_interval(secs => $3)) + make_interval(secs => $3)
+update hub.delivery set due = case when due + make_interval(secs => $3) > $2 then due else $2 end
+    + make_interval(secs => $3)
 where sub = $1 and due <= $2 returning sub
 """
 )
