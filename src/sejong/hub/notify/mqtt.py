@@ -31,6 +31,7 @@ class _Broker:
     def __init__(self) -> None:
         self.client: Client | None = None
         self.opening = asyncio.Lock()
+        self.watch: asyncio.Task[None] | None = None
 
 
 class MqttSender:
@@ -65,6 +66,7 @@ class MqttSender:
             async with broker.opening:
                 if broker.client is None:
                     broker.client = await self._connect(parts, version, seconds)
+                    broker.watch = asyncio.create_task(self._notice_end(broker, broker.client))
             await broker.client.publish(topic_of(parts), payload, qos=qos, timeout=seconds)
         except (aiomqtt.MqttError, OSError, ValueError, TimeoutError, asyncio.CancelledError) as error:
             self._leave(broker)
@@ -94,9 +96,22 @@ class MqttSender:
             await client.__aenter__()
         return client
 
+    async def _notice_end(self, broker: _Broker, client: Client) -> None:
+        """Learn that a connection is lost before something is published into nothing."""
+        import aiomqtt
+
+        with suppress(aiomqtt.MqttError):
+            async for _ in client.messages:
+                pass
+        if broker.client is client:
+            broker.client = broker.watch = None
+
     def _leave(self, broker: _Broker) -> None:
         """Give a connection up without waiting for its end."""
         client, broker.client = broker.client, None
+        if broker.watch is not None:
+            broker.watch.cancel()
+            broker.watch = None
         if client is not None:
             task = asyncio.create_task(_goodbye(client))
             self._leaving.add(task)
@@ -113,7 +128,10 @@ async def _answers(address: str, port: int, seconds: float) -> None:
 async def _goodbye(client: Client) -> None:
     # The broker may be gone already, in any way the library knows.
     with suppress(Exception):
-        await client.__aexit__(None, None, None)
+        try:
+            await client.__aexit__(None, None, None)
+        finally:
+            await anext(aiter(client.messages))  # hears the reason of the end, which else would be logged as unheard
 
 
 def mqtt_message(headers: Mapping[str, str], body: Doc) -> dict[str, Any]:
