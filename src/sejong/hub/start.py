@@ -29,6 +29,7 @@ async def start(city: City) -> AsyncIterator[None]:
     record = RecordView(hub, feed)
     ingest = Ingest(hub)
     city.put(hub)
+    city.put(feed)
     city.put(record)
     city.put(ingest)
     city.put(DeviceView(hub, record, ingest))
