@@ -29,21 +29,25 @@ NOW = "2026-11-22T09:00:00.000000Z"
 ROOT = "/ngsi-ld/v1"
 
 
-def subscription(n: int, uri: str, subscribers: int) -> dict[str, Any]:
+KINDS, WATCHED, THINGS = 500, 20, 10
+"""Types of things, attributes watched, things of each type: with 10,000 subscribers one for each type and attribute."""
+
+
+def subscription(n: int, uri: str) -> dict[str, Any]:
     """One of the subscribers: by type and attribute, every third with a condition, every fifth by id."""
-    kind = f"Kind{n % (subscribers // 100 or 1)}"
+    kind = f"Kind{n % KINDS}"
     who: dict[str, Any] = {"type": kind}
     if n % 5 == 0:
-        who["id"] = f"urn:ngsi-ld:{kind}:{n % 50}"
+        who["id"] = [f"urn:ngsi-ld:{kind}:{k}" for k in range(THINGS // 2)]
     body: dict[str, Any] = {
         "id": f"urn:ngsi-ld:Subscription:{n}",
         "type": "Subscription",
         "entities": [who],
-        "watchedAttributes": [f"a{n % 20}"],
+        "watchedAttributes": [f"a{n // KINDS % WATCHED}"],
         "notification": {"endpoint": {"uri": uri}, "format": "simplified"},
     }
     if n % 3 == 0:
-        body["q"] = f"a{n % 20}>500;a0>=0"
+        body["q"] = f"a{n // KINDS % WATCHED}>500;a0>=0"
     return body
 
 
@@ -58,12 +62,12 @@ def measure_matching(subscribers: int = 10_000, updates: int = 20_000) -> dict[s
     index = WatchIndex()
     started = time.process_time()
     for n in range(subscribers):
-        body = subscription(n, "http://127.0.0.1:9/", subscribers)
+        body = subscription(n, "http://127.0.0.1:9/")
         index.put(Watch(n, 0, read_subscription(body, CORE, CORE_URL, now=NOW)))
     compile_us = (time.process_time() - started) / subscribers * 1e6
     pairs = []
     for n in range(200):
-        before = rules.create(expand_entity(thing(n % 100, n % 50), CORE, now=NOW), NOW).entity
+        before = rules.create(expand_entity(thing(n * 7 % KINDS, n % THINGS), CORE, now=NOW), NOW).entity
         assert before is not None
         fragment = {f"a{(0, 4, 8, 12, 16)[n % 5]}": n * 7 % 1000 + 1}
         pairs.append(
@@ -125,10 +129,10 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/told"
     started = time.perf_counter()
-    subscriptions = [json.dumps(subscription(n, uri, subscribers)).encode() for n in range(subscribers)]
+    subscriptions = [json.dumps(subscription(n, uri)).encode() for n in range(subscribers)]
     await asyncio.gather(*(_post(port, f"{ROOT}/subscriptions", subscriptions[k::4]) for k in range(4)))
     subscribing_s = time.perf_counter() - started
-    things = [thing(kind, number) for kind in range(100) for number in range(50)]
+    things = [thing(kind, number) for kind in range(KINDS) for number in range(THINGS)]
     batches = [json.dumps(things[n : n + 1000]).encode() for n in range(0, len(things), 1000)]
     await _post(port, f"{ROOT}/entityOperations/create", batches)
     await _quiet(receiver)
@@ -139,7 +143,7 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
     async def sender() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (n := await waiting.get()) >= 0:
-            kind, number = n * 7919 % 100, n * 31 % 50
+            kind, number = n * 7919 % KINDS, n * 31 % THINGS
             value = 1_000_000 + n
             body = b'{"a%d": %d}' % (4 if n % 2 else 8, value)
             path = f"{ROOT}/entities/{quote(f'urn:ngsi-ld:Kind{kind}:{number}', safe=':')}/attrs"

@@ -13,6 +13,7 @@ import structlog
 
 from sejong.hub.ngsi.geo import parse_geo
 from sejong.hub.ngsi.grammar import instant_key
+from sejong.hub.ngsi.members import SCOPE
 from sejong.hub.ngsi.projection import parse_dataset_ids
 from sejong.hub.ngsi.q import parse_q
 from sejong.hub.ngsi.scope import parse_scope_q
@@ -27,6 +28,7 @@ from sejong.hub.ngsi.told import (
     entity_gone,
     entity_now,
     flags,
+    touched,
 )
 from sejong.hub.selection import Selection, Test, Who, someone
 
@@ -111,7 +113,8 @@ class Watch:
         for one in who or (Who(),):
             if one.ids is not None:
                 for entity_id in one.ids:
-                    yield entity_id, (None, None)
+                    for attribute in attributes:
+                        yield entity_id, (None, attribute)
                 continue
             types = [None] if one.types is None or one.types.every_type else [g[0] for g in one.types.any_of]
             for kind in types:
@@ -122,17 +125,19 @@ class Watch:
         """What the subscriber hears of this change, as an expanded entity; None if nothing."""
         if self.expires is not None and self.expires <= now:
             return None
-        watched = self.watched
-        mine = changed if watched is None else {key: changed[key] for key in watched if key in changed}
-        if watched is not None and not mine:
+        watched, datasets = self.watched, self.datasets
+        found, hit = 0, watched is None
+        for key in changed if watched is None else watched:
+            parts = changed.get(key)
+            if parts is not None:
+                hit = True
+                found |= parts[0][0] if datasets is None and len(parts) == 1 else flags(parts, datasets)
+        if not hit:
             return None
-        found = 0
-        for parts in mine.values():
-            found |= flags(parts, self.datasets)
         found &= self.mask
         if after is None:
             assert before is not None
-            return self._departure(before, mine, found, now)
+            return self._departure(before, changed, found, now)
         if before is None and self.mask & _ENTITY_CREATED:
             found |= CREATED
         holds = self.test
@@ -147,12 +152,14 @@ class Watch:
             return after
         return entity_now(after, changed, now, with_deleted=deletions, with_previous=self.previous)
 
-    def _departure(self, before: Doc, mine: Changes, found: int, now: str) -> Doc | None:
+    def _departure(self, before: Doc, changed: Changes, found: int, now: str) -> Doc | None:
         if self.test is not None and not self.test(before):
             return None
         if self.mask & _ENTITY_DELETED:
             return entity_gone(before, now, with_previous=self.previous)
         if found & DELETED:
+            watched = self.watched
+            mine = changed if watched is None else {key: parts for key, parts in changed.items() if key in watched}
             return attributes_gone(before, mine, now, with_previous=self.previous)
         return None
 
@@ -173,37 +180,32 @@ class _Tenant:
     """The watches of one tenant."""
 
     def __init__(self) -> None:
-        self.by_id: dict[str, dict[int, Watch]] = {}
-        self.by_key: dict[Key, dict[int, Watch]] = {}
+        self.by_id: dict[Key, dict[int, Watch]] = {}
+        self.by_type: dict[Key, dict[int, Watch]] = {}
         self.count = 0
 
     def put(self, watch: Watch) -> None:
         self.count += 1
         for entity_id, key in watch.keys:
-            if entity_id is not None:
-                self.by_id.setdefault(entity_id, {})[watch.no] = watch
-            else:
-                self.by_key.setdefault(key, {})[watch.no] = watch
+            table, place = (self.by_type, key) if entity_id is None else (self.by_id, (entity_id, key[1]))
+            table.setdefault(place, {})[watch.no] = watch
 
     def drop(self, watch: Watch) -> None:
         self.count -= 1
         for entity_id, key in watch.keys:
-            if entity_id is not None:
-                _discard(self.by_id, entity_id, watch.no)
-            else:
-                _discard(self.by_key, key, watch.no)
+            table, place = (self.by_type, key) if entity_id is None else (self.by_id, (entity_id, key[1]))
+            _discard(table, place, watch.no)
 
-    def candidates(self, entity_id: str, types: list[str], changed: Changes) -> dict[int, Watch]:
-        """Watches that may care, in the order they were made."""
+    def candidates(self, entity_id: str, types: list[str], keys: list[str]) -> dict[int, Watch]:
+        """Watches that may care."""
         found: list[dict[int, Watch]] = []
-        by_id, by_key = self.by_id.get(entity_id), self.by_key
-        if by_id is not None:
-            found.append(by_id)
-        for kind in (*types, None):
-            for attribute in (*changed, None):
-                hit = by_key.get((kind, attribute))
-                if hit is not None:
-                    found.append(hit)
+        by_id, by_type = self.by_id, self.by_type
+        for attribute in (*keys, None):
+            found.extend([hit for kind in types if (hit := by_type.get((kind, attribute))) is not None])
+            if (hit := by_type.get((None, attribute))) is not None:
+                found.append(hit)
+            if (hit := by_id.get((entity_id, attribute))) is not None:
+                found.append(hit)
         if len(found) == 1:
             return found[0]
         return {no: watch for part in found for no, watch in part.items()}
@@ -254,11 +256,17 @@ class WatchIndex:
         state = after or before
         if known is None or state is None:
             return []
-        changed = changes(before, after)
+        keys = touched(before, after)
+        if state.get("scope") is not None or (before is not None and "scope" in before):
+            keys.append(SCOPE)
+        watches = known.candidates(state["id"], state["type"], keys)
+        if not watches:
+            return []
+        changed = changes(before, after, keys if not keys or keys[-1] is not SCOPE else keys[:-1])
         if not changed and before is not None and after is not None:
             return []
         found: list[tuple[Watch, Doc]] = []
-        for no, watch in known.candidates(state["id"], state["type"], changed).items():
+        for no, watch in watches.items():
             try:
                 told = watch.told(before, after, changed, now)
             except Exception as fault:  # noqa: BLE001 - one subscription's fault is nobody else's, least of all the writer's

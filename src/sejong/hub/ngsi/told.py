@@ -5,6 +5,7 @@ Source: ETSI GS CIM 009 v1.9.1 clauses 4.5.x (previous values, NGSI-LD Null), 5.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sejong.hub.ngsi.members import ENTITY_HEAD, SCOPE, VALUE_MEMBER, Doc
@@ -21,24 +22,32 @@ Changes = dict[str, list[Changed]]
 _TIMES: Final = frozenset({"createdAt", "modifiedAt"})
 
 
-def changes(before: Doc | None, after: Doc | None) -> Changes:
-    """What really changed between two states of an entity; instances that only got new system times did not.
+def touched(before: Doc | None, after: Doc | None) -> list[str]:
+    """The attributes that may have changed: a quick answer, for states share what a write has not touched."""
+    if before is None or after is None:
+        return [key for key in before or after or {} if key not in ENTITY_HEAD]
+    find = before.get
+    keys = [key for key, value in after.items() if find(key) is not value and key not in ENTITY_HEAD]
+    if len(before) != len(after) or before.keys() != after.keys():
+        keys.extend([key for key in before if key not in after and key not in ENTITY_HEAD])
+    return keys
 
-    States share what a write has not touched, so most attributes are settled by identity.
+
+def changes(before: Doc | None, after: Doc | None, keys: Iterable[str] | None = None) -> Changes:
+    """What really changed between two states of an entity (only in `keys`, those `touched`, if they are known).
+
+    Instances that only got new system times did not change.
     """
     found: Changes = {}
     old, new = before or {}, after or {}
-    for key, instances in new.items():
-        if key in ENTITY_HEAD:
-            continue
-        were = old.get(key)
+    for key in touched(before, after) if keys is None else keys:
+        were, are = old.get(key), new.get(key)
         if were is None:
-            found[key] = [(CREATED, None, one) for one in instances]
-        elif were is not instances:
-            _compare(key, were, instances, found)
-    for key, instances in old.items():
-        if key not in new and key not in ENTITY_HEAD:
-            found[key] = [(DELETED, one, None) for one in instances]
+            found[key] = [(CREATED, None, one) for one in are or ()]
+        elif are is None:
+            found[key] = [(DELETED, one, None) for one in were]
+        else:
+            _compare(key, were, are, found)
     if old.get("scope") != new.get("scope"):
         kind = CREATED if "scope" not in old else DELETED if "scope" not in new else UPDATED
         found[SCOPE] = [(kind, None, None)]
@@ -46,6 +55,10 @@ def changes(before: Doc | None, after: Doc | None) -> Changes:
 
 
 def _compare(key: str, were: list[Doc], are: list[Doc], found: Changes) -> None:
+    if len(were) == 1 == len(are) and were[0].get("datasetId") == are[0].get("datasetId"):
+        if were[0] is not are[0] and not says_the_same(were[0], are[0]):
+            found[key] = [(UPDATED, were[0], are[0])]
+        return
     parts: list[Changed] = []
     left = {one.get("datasetId"): one for one in were}
     for one in are:
@@ -64,6 +77,9 @@ def says_the_same(one: Any, other: Any) -> bool:
     if one.__class__ is not other.__class__:
         return False
     if one.__class__ is dict:
+        value, was = one.get("value"), other.get("value")
+        if value.__class__ is was.__class__ and value != was:
+            return False  # the usual case, settled at once
         if one.keys() - _TIMES != other.keys() - _TIMES:
             return False
         return all(
