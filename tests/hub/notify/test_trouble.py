@@ -190,3 +190,27 @@ async def test_more_than_fits_in_memory_waits_in_the_outbox(ask: Any, city: Any,
     city.part(Deliverer)._go_on_soon(line)
     await receiver.wait(count, seconds=15)
     assert powers(receiver) == list(range(count))
+
+
+async def test_who_takes_nothing_does_not_fill_the_disk(
+    ask: Any, city: Any, receiver: Receiver, monkeypatch: Any
+) -> None:
+    from sejong.hub.notify import deliverer
+
+    monkeypatch.setattr(deliverer, "MOST_WAITING", 20)
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 1)
+    receiver.manner["/told"] = "500"
+    await subscribe(ask, receiver.url(), notification=SIMPLE, endpoint={"cooldown": 4000})
+    hub, there = city.part(Hub), city.part(Deliverer)
+    there.lease = 0.4
+    for n in range(300):
+        await hub.upsert(0, [expand_entity({**LAMP, "power": n}, CORE, now=hub.now())])
+
+    async def shortened() -> bool:
+        return await city.pool.fetchval("select count(*) from hub.outbox") == 20
+
+    await until(shortened)
+    assert await city.pool.fetchval("select count(*) from hub.dead_notification") == 280
+    receiver.manner["/told"] = "200"
+    await until(lambda: emptied(city), 10)
+    assert [value for value in powers(receiver) if value][-20:] == list(range(280, 300))

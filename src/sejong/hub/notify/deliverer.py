@@ -38,6 +38,8 @@ SAVE_EVERY = 0.2
 """Seconds between two times that counters are saved and delivered messages deleted. Chosen: five updates a second per
 subscription at most, however many notifications it gets."""
 LOADED_AT_ONCE = 100
+MOST_WAITING = 10_000
+"""Notifications that may wait for a subscriber who takes none. Chosen."""
 SWEEP_EVERY = 4
 """Beats between two looks for what nobody was told of. Chosen."""
 _AWAY = (*AWAY, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, CityError)
@@ -366,14 +368,30 @@ class Deliverer:
         return pulse.version
 
     async def _sweep(self, connection: Any) -> None:
-        """Find what other processes wrote for subscribers of this one, should their nudge have been lost."""
+        """Find what other processes wrote for subscribers of this one, should their nudge have been lost.
+
+        A subscriber who takes nothing may not fill the disk: of what waits for them, the oldest is given up.
+        """
         if not self.lines:
             return
+        for line in [line for line in self.lines.values() if line.failures and line.behind]:
+            rows = await connection.fetch(store.TOO_MANY_WAITING.text, line.sub, MOST_WAITING)
+            if rows:
+                await self._give_up_oldest(connection, line, {row[0] for row in rows})
         for row in await connection.fetch(store.FOREIGN.text, list(self.lines), self.run):
             line = self.lines.get(row[0])
             if line is not None:
                 line.behind = line.missed = True
                 self._wanted.set()
+
+    async def _give_up_oldest(self, connection: Any, line: Line, numbers: set[int]) -> None:
+        log.warning("too_many_waiting", subscription=line.sub, given_up=len(numbers))
+        why = f"more than {MOST_WAITING} notifications were waiting; {line.why}"
+        await store.BURY.run(connection, sorted(numbers), self._clock.now(), line.attempts, why)
+        if not line.sending:
+            kept = [message for message in line.waiting if message.no not in numbers]
+            line.waiting.clear()
+            line.waiting.extend(kept)
 
     async def _listen(self) -> None:
         """Hear at once of subscriptions that changed and of messages other processes wrote."""
