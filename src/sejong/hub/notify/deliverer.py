@@ -28,6 +28,7 @@ from sejong.hub.store import subscriptions as store
 from sejong.hub.subscriptions import Message
 from sejong.kernel.errors import CityError
 from sejong.kit.postgres import AWAY
+from sejong.kit.telemetry import NOTIFICATIONS
 
 log = structlog.get_logger("notify")
 
@@ -42,6 +43,9 @@ MOST_WAITING = 10_000
 """Notifications that may wait for a subscriber who takes none. Chosen."""
 SWEEP_EVERY = 4
 """Beats between two looks for what nobody was told of. Chosen."""
+_SENT, _FAILED, _SKIPPED, _GIVEN_UP = (
+    NOTIFICATIONS.labels(outcome) for outcome in ("sent", "failed", "skipped", "given_up")
+)
 _AWAY = (*AWAY, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, CityError)
 
 
@@ -257,6 +261,7 @@ class Deliverer:
         now = self._clock.now()
         body = watch.definition.body
         if watch.definition.status(self.hub.now()) != "active" or line.throttled(message, body.get("throttling")):
+            _SKIPPED.inc()
             self._finish(line)
             return
         if now - message.at > timedelta(seconds=self.hub.settings.notification_patience) and line.failures:
@@ -277,9 +282,11 @@ class Deliverer:
         if why is None:
             line.throttled_from = message.at
             line.succeeded(self._clock.now())
+            _SENT.inc()
             self._finish(line)
         else:
             line.failed_at(self._clock.now(), why, cooldown)
+            _FAILED.inc()
             self._note(line)
 
     async def _wait(self, line: Line, left: timedelta) -> None:
@@ -298,6 +305,7 @@ class Deliverer:
         """The first in the line is given up: it goes to the dead notifications."""
         message = line.waiting.popleft()
         self._dead.append((message.no, line.attempts, why))
+        _GIVEN_UP.inc()
         log.warning("notification_given_up", subscription=line.sub, id=message.id, why=why)
         line.attempts = 0
         self._note(line)
@@ -388,6 +396,7 @@ class Deliverer:
         log.warning("too_many_waiting", subscription=line.sub, given_up=len(numbers))
         why = f"more than {MOST_WAITING} notifications were waiting; {line.why}"
         await store.BURY.run(connection, sorted(numbers), self._clock.now(), line.attempts, why)
+        _GIVEN_UP.inc(len(numbers))
         if not line.sending:
             kept = [message for message in line.waiting if message.no not in numbers]
             line.waiting.clear()
