@@ -250,7 +250,7 @@ def test_a_fault_in_one_subscription_is_nobody_elses() -> None:
     def broken(_: Any) -> bool:
         raise ZeroDivisionError
 
-    index.watches[2].test = broken
+    index.watches[2].tested = broken
     assert [watch.no for watch, _ in index.match(0, OLD, NEW, T1)] == [1, 3]
     assert faults == [2]
 
@@ -317,7 +317,7 @@ def test_the_index_finds_exactly_those_who_would_be_told_one_by_one(subscription
         definition = asked(**members)
         index.put(Watch(no, 0, definition))
         watch = Watch(no, 0, definition)
-        watch.test = selection_of(definition).test()
+        watch.tested = selection_of(definition).test()
         if (before or after) and watch.told(before, after, changes(before, after), T1) is not None:
             alone.append(no)
     found = [watch.no for watch, _ in index.match(0, before, after, T1)]

@@ -7,7 +7,7 @@ asking ten thousand subscribers. Measured in `bench/subscriptions.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -30,6 +30,7 @@ from sejong.hub.ngsi.told import (
     flags,
     touched,
 )
+from sejong.hub.ngsi.typeselect import parse_types
 from sejong.hub.selection import Selection, Test, Who, someone
 
 Doc = dict[str, Any]
@@ -86,7 +87,7 @@ class Watch:
         "no",
         "previous",
         "tenant",
-        "test",
+        "tested",
         "watched",
     )
 
@@ -103,21 +104,30 @@ class Watch:
         expires = body.get("expiresAt")
         self.expires: str | None = None if expires is None else instant_key(expires)
         self.previous: bool = body["notification"].get("showChanges", False)
-        selection = selection_of(definition)
-        self.keys: list[tuple[str | None, Key]] = list(self._places(selection.who))
-        self.test: Test | None = _test_of(selection)
+        self.keys: list[tuple[str | None, Key]] = list(self._places())
+        self.tested: Test | Literal[False] | None = False
+        """The test of an entity (None: it passes); made when it is first needed, for most never are. False: not yet."""
 
-    def _places(self, who: tuple[Who, ...]) -> Iterator[tuple[str | None, Key]]:
+    @property
+    def test(self) -> Test | None:
+        """What is left to test of an entity that was found by its type and attribute; None if nothing is."""
+        if self.tested is False:
+            self.tested = _test_of(selection_of(self.definition))
+        return self.tested
+
+    def _places(self) -> Iterator[tuple[str | None, Key]]:
         """Where it is to be found: (id of an entity, or (type, attribute)); None stands for any."""
         attributes = [None] if self.watched is None else sorted(self.watched)
-        for one in who or (Who(),):
-            if one.ids is not None:
-                for entity_id in one.ids:
+        expand = self.definition.expander("entities")
+        for item in self.definition.body.get("entities", ({},)):
+            ids = item.get("id")
+            if ids is not None:
+                for entity_id in [ids] if isinstance(ids, str) else ids:
                     for attribute in attributes:
                         yield entity_id, (None, attribute)
                 continue
-            types = [None] if one.types is None or one.types.every_type else [g[0] for g in one.types.any_of]
-            for kind in types:
+            types = () if "type" not in item else parse_types(item["type"], expand).any_of
+            for kind in [group[0] for group in types] or [None]:
                 for attribute in attributes:
                     yield None, (kind, attribute)
 
@@ -262,7 +272,7 @@ class WatchIndex:
         watches = known.candidates(state["id"], state["type"], keys)
         if not watches:
             return []
-        changed = changes(before, after, keys if not keys or keys[-1] is not SCOPE else keys[:-1])
+        changed = changes(before, after, keys)
         if not changed and before is not None and after is not None:
             return []
         found: list[tuple[Watch, Doc]] = []

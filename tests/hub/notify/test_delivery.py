@@ -237,3 +237,51 @@ async def test_a_cooldown_is_respected(ask: Any, receiver: Any, city: Any) -> No
     await ask.make(LAMP)
     await receiver.wait(2)
     assert city.clock.monotonic() - started >= 1.2
+
+
+async def test_counters_are_saved_together(ask: Any, receiver: Any, city: Any, monkeypatch: Any) -> None:
+    """Many notifications, few updates of the row; what the page says is never behind what was sent."""
+    from sejong.hub.notify.deliverer import Deliverer
+
+    saves = 0
+    save = Deliverer.save
+
+    async def counted(self: Deliverer) -> None:
+        nonlocal saves
+        saves += 1
+        await save(self)
+
+    monkeypatch.setattr(Deliverer, "save", counted)
+    url = await subscribe(ask, receiver.url())
+    await ask.make(LAMP)
+    started = city.clock.monotonic()
+    for value in range(100, 300):
+        await power(ask, value)
+    await receiver.wait(201)
+    assert (await ask("GET", url, 200)).json()["notification"]["timesSent"] == 201
+    seconds = city.clock.monotonic() - started
+    assert saves <= 5 * seconds + 3
+    await until(lambda: kept_count(city))
+
+
+async def kept_count(city: Any) -> bool:
+    return await city.pool.fetchval("select sent from hub.delivery") == 201
+
+
+async def test_connections_that_are_not_used_are_closed(ask: Any, receiver: Any, city: Any, monkeypatch: Any) -> None:
+    from sejong.hub.notify import http
+    from sejong.hub.notify.deliverer import Deliverer
+
+    await subscribe(ask, receiver.url())
+    await ask.make(LAMP)
+    await receiver.wait(1)
+    sender = city.part(Deliverer)._teller._http
+    await until(lambda: sender._idle)
+    sender.tidy()
+    assert sender._idle
+    monkeypatch.setattr(http, "KEPT_FOR", 0.0)
+    sender.tidy()
+    assert not sender._idle
+    await power(ask, 6)
+    await receiver.wait(2)
+    assert receiver.connections == 2

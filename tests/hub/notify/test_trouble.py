@@ -121,7 +121,7 @@ async def test_a_fault_in_matching_never_fails_a_write(ask: Any, city: Any, rece
         raise ZeroDivisionError("a predicate that raises")
 
     bad = next(watch for watch in subscriptions.index.watches.values() if watch.definition.id == "urn:s:bad")
-    bad.test = broken
+    bad.tested = broken
     await ask.make(LAMP)
     await receiver.wait(1, "/good")
     assert not receiver.bodies("/bad")
@@ -195,10 +195,11 @@ async def test_more_than_fits_in_memory_waits_in_the_outbox(ask: Any, city: Any,
 async def test_who_takes_nothing_does_not_fill_the_disk(
     ask: Any, city: Any, receiver: Receiver, monkeypatch: Any
 ) -> None:
-    from sejong.hub.notify import deliverer
+    from sejong.hub.notify import deliverer, line
 
     monkeypatch.setattr(deliverer, "MOST_WAITING", 20)
     monkeypatch.setattr(deliverer, "SWEEP_EVERY", 1)
+    monkeypatch.setattr(line, "MOST_HELD", 10)
     receiver.manner["/told"] = "500"
     await subscribe(ask, receiver.url(), notification=SIMPLE, endpoint={"cooldown": 4000})
     hub, there = city.part(Hub), city.part(Deliverer)

@@ -121,10 +121,10 @@ async def test_pages_count_and_system_times(ask: Any) -> None:
 
 
 async def test_tenants_do_not_see_each_other(ask: Any) -> None:
-    other = {"NGSILD-Tenant": "osong"}
+    other = {"NGSILD-Tenant": "subscribers-osong"}
     await ask("GET", URL, 404, headers=other, error="NonexistentTenant")
     made = await ask("POST", "/subscriptions", 201, json=LAMPS, headers=other)
-    assert made.headers["ngsild-tenant"] == "osong"
+    assert made.headers["ngsild-tenant"] == "subscribers-osong"
     await ask("GET", URL, 404, error="ResourceNotFound")
     await ask("GET", URL, 200, headers=other)
     assert (await ask("GET", "/subscriptions", 200)).json() == []
@@ -244,29 +244,29 @@ async def test_patch_replaces_members_and_null_removes_them(ask: Any) -> None:
     assert (await ask("GET", URL, 200)).json()["notification"] == {"endpoint": ENDPOINT}
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        {},
-        {"type": "Abo"},
-        {"type": None},
-        {"id": "urn:another:1"},
-        {"notification": None},
-        {"notification": {"endpoint": None}},
-        {"notification": {"format": "html"}},
-        {"expiresAt": "2001-01-01T00:00:00Z"},
-        {"entities": None, "watchedAttributes": None, "localOnly": None},
-        {"timeInterval": 5},
-        {"throttling": 0},
-        {"entities": []},
-        {"jsonldContext": None},
-        {"unheard": 1},
-    ],
-)
-async def test_patch_refuses_what_would_break_the_subscription(ask: Any, fragment: dict[str, Any]) -> None:
+BREAKING: list[dict[str, Any]] = [
+    {},
+    {"type": "Abo"},
+    {"type": None},
+    {"id": "urn:another:1"},
+    {"notification": None},
+    {"notification": {"endpoint": None}},
+    {"notification": {"format": "html"}},
+    {"expiresAt": "2001-01-01T00:00:00Z"},
+    {"entities": None, "watchedAttributes": None, "localOnly": None},
+    {"timeInterval": 5},
+    {"throttling": 0},
+    {"entities": []},
+    {"jsonldContext": None},
+    {"unheard": 1},
+]
+
+
+async def test_patch_refuses_what_would_break_the_subscription(ask: Any) -> None:
     await ask("POST", "/subscriptions", 201, json=LAMPS)
     before = (await ask("GET", URL, 200)).json()
-    await ask("PATCH", URL, 400, json=fragment, error="BadRequestData")
+    for fragment in BREAKING:
+        await ask("PATCH", URL, 400, json=fragment, error="BadRequestData")
     assert (await ask("GET", URL, 200)).json() == before
 
 

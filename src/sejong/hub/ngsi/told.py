@@ -41,6 +41,8 @@ def changes(before: Doc | None, after: Doc | None, keys: Iterable[str] | None = 
     found: Changes = {}
     old, new = before or {}, after or {}
     for key in touched(before, after) if keys is None else keys:
+        if key == SCOPE:
+            continue
         were, are = old.get(key), new.get(key)
         if were is None:
             found[key] = [(CREATED, None, one) for one in are or ()]

@@ -358,6 +358,7 @@ class Deliverer:
                 self._unclaimed.update(await self._adoptable(connection))
                 if count == 0:
                     await self._sweep(connection)
+            self._teller.tidy()
             if version > self._subscriptions.version:
                 await self._subscriptions.refresh()
             if self._unclaimed:
@@ -401,6 +402,7 @@ class Deliverer:
             kept = [message for message in line.waiting if message.no not in numbers]
             line.waiting.clear()
             line.waiting.extend(kept)
+        self._wanted.set()
 
     async def _listen(self) -> None:
         """Hear at once of subscriptions that changed and of messages other processes wrote."""

@@ -61,6 +61,15 @@ class HttpSender:
                 line.close()
         self._idle.clear()
 
+    def tidy(self) -> None:
+        """Close connections nobody has used for a while, and forget receivers nobody has told anything."""
+        before = self._clock.monotonic() - KEPT_FOR
+        for place, lines in list(self._idle.items()):
+            while lines and (lines[0].since < before or lines[0].reader.at_eof()):
+                lines.popleft().close()
+            if not lines:
+                del self._idle[place]
+
     async def post(self, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> None:
         """Deliver one body. Raises DeliveryFailed unless the receiver answers 2xx; the caller sets the time limit."""
         place = (parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

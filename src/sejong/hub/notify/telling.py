@@ -50,6 +50,10 @@ class Teller:
         self._http.close()
         await self._mqtt.close()
 
+    def tidy(self) -> None:
+        """Let go of connections that are not used any more."""
+        self._http.tidy()
+
     async def tell(self, line: Line, watch: Watch, message: Message) -> str | None:
         """Try once. None when it was delivered (or there is nothing to say), else why not."""
         endpoint = watch.definition.body["notification"]["endpoint"]
