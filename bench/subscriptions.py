@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.load import answered, request
-from bench.servers import free_port, granian, memory_mb, serving
+from bench.servers import _children, free_port, granian, memory_mb, serving
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.context import CORE, CORE_URL
 from sejong.hub.ngsi.entity import expand_entity, expand_fragment
@@ -92,6 +92,7 @@ class Receiver:
     def __init__(self) -> None:
         self.sent: dict[str, float] = {}
         self.late: list[float] = []
+        self.came: dict[str, float] = {}
         self.strangers = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,6 +111,7 @@ class Receiver:
                         self.strangers += 1
                     else:
                         self.late.append(now - started)
+                        self.came[str(value)] = now
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
@@ -124,7 +126,16 @@ async def _post(port: int, path: str, bodies: list[bytes]) -> None:
     writer.close()
 
 
-async def _drive(port: int, per_second: float, seconds: float, subscribers: int) -> dict[str, Any]:
+def _cpu_s(pid: int) -> float:
+    """Processor seconds a process and its children have used."""
+    total = 0.0
+    for one in [pid, *_children(pid)]:
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+async def _drive(pid: int, port: int, per_second: float, seconds: float, subscribers: int) -> dict[str, Any]:
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/told"
@@ -140,6 +151,8 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
     receiver.strangers = 0
     waiting: asyncio.Queue[int] = asyncio.Queue()
     times: list[float] = []
+    answers_at: dict[str, float] = {}
+    cpu = _cpu_s(pid)
 
     async def sender() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -151,7 +164,8 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
             receiver.sent[str(value)] = begun = time.perf_counter()
             writer.write(request("PATCH", path, body))
             await answered(reader)
-            times.append(time.perf_counter() - begun)
+            answers_at[str(value)] = time.perf_counter()
+            times.append(answers_at[str(value)] - begun)
         writer.close()
 
     senders = [asyncio.create_task(sender()) for _ in range(64)]
@@ -166,7 +180,9 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
     await asyncio.gather(*senders)
     took = time.perf_counter() - begin
     await _quiet(receiver)
+    cpu = _cpu_s(pid) - cpu
     server.close()
+    after = statistics.quantiles([came - answers_at[value] for value, came in receiver.came.items()], n=100)
     late, answers = statistics.quantiles(receiver.late, n=100), statistics.quantiles(times, n=100)
     return {
         "subscribing_s": round(subscribing_s, 1),
@@ -175,6 +191,9 @@ async def _drive(port: int, per_second: float, seconds: float, subscribers: int)
         "notifications_per_update": round(len(receiver.late) / sent, 2),
         "notified_p50_ms": round(late[49] * 1e3, 1),
         "notified_p99_ms": round(late[98] * 1e3, 1),
+        "told_after_the_answer_p50_ms": round(after[49] * 1e3, 1),
+        "told_after_the_answer_p99_ms": round(after[98] * 1e3, 1),
+        "hub_cpu_us_per_update": round(cpu / sent * 1e6),
         "answered_p99_ms": round(answers[98] * 1e3, 1),
         "strangers": receiver.strangers,
     }
@@ -199,7 +218,7 @@ def measure_delivery(cluster: Cluster, seconds: float, per_second: float, subscr
 
     asyncio.run(migrate_city(Settings(database_url=dsn)))
     with serving(granian("sejong.app:web", port, factory=True), port, "/health/ready", env) as (process, _):
-        found = asyncio.run(_drive(port, per_second, seconds, subscribers))
+        found = asyncio.run(_drive(process.pid, port, per_second, seconds, subscribers))
         found["memory_mb"] = memory_mb(process.pid)
     with serving(granian("sejong.app:web", port, factory=True), port, "/health/ready", env) as (_, start_s):
         found["restart_with_all_s"] = round(start_s, 2)
