@@ -195,48 +195,61 @@ class Subscriptions:
 
     async def noted(self, connection: Connection, tenant: int, steps: Sequence[Step], now: str) -> list[Message]:
         """Put what is to be told into the outbox, in the transaction that changes the record."""
-        messages = self._messages(tenant, steps, now)
+        try:
+            messages = self._messages(tenant, steps, now)
+            data = _data(messages)
+        except Exception as error:
+            # Whatever is wrong with telling, the record is written.
+            log.error("matching_failed", exc_info=error)
+            return []
         if messages:
-            await self.put(connection, messages)
+            await self._insert(connection, messages, data)
         return messages
 
     def committed(self, messages: list[Message]) -> None:
         """The transaction is durable: its messages may be sent."""
-        if self.on_committed is not None:
-            self.on_committed(messages)
+        try:
+            if self.on_committed is not None:
+                self.on_committed(messages)
+        except Exception as error:
+            # The write is done and must be answered so; the messages are in the outbox and will be found there.
+            log.error("offering_failed", exc_info=error)
 
     async def put(self, connection: Connection, messages: list[Message]) -> None:
         """Write messages into the outbox; they get their numbers."""
-        texts: dict[int, bytes] = {}
-        data = [b"[" + b",".join([_text(one, texts) for one in message.entities]) + b"]" for message in messages]
+        await self._insert(connection, messages, _data(messages))
+
+    async def _insert(self, connection: Connection, messages: list[Message], data: list[bytes]) -> None:
         subs, ids = [m.sub for m in messages], [m.id for m in messages]
         rows = await connection.fetch(store.PUT.text, self.run, messages[0].at, subs, ids, data)
-        for message, row in zip(messages, sorted(row[0] for row in rows), strict=True):
-            message.no = row
+        for message, number in zip(messages, sorted(row[0] for row in rows), strict=True):
+            message.no = number
 
     def _messages(self, tenant: int, steps: Sequence[Step], now: str) -> list[Message]:
         at = parse_instant(now)
         messages: list[Message] = []
         open_ones: dict[tuple[int, int], tuple[Message, set[str]]] = {}
-        try:
-            for request, before, after in steps:
-                for watch, told in self.index.match(tenant, before, after, now):
-                    key = (request, watch.no)
-                    message, ids = open_ones.get(key, (None, set()))
-                    if message is None or told["id"] in ids or len(ids) >= MOST_ENTITIES:
-                        message, ids = self.message(watch.no, at, []), set()
-                        open_ones[key] = (message, ids)
-                        messages.append(message)
-                    message.entities.append(told)
-                    ids.add(told["id"])
-        except Exception as error:
-            # Whatever is wrong with telling, the record is written.
-            log.error("matching_failed", exc_info=error)
+        for request, before, after in steps:
+            for watch, told in self.index.match(tenant, before, after, now):
+                key = (request, watch.no)
+                message, ids = open_ones.get(key, (None, set()))
+                if message is None or told["id"] in ids or len(ids) >= MOST_ENTITIES:
+                    message, ids = self.message(watch.no, at, []), set()
+                    open_ones[key] = (message, ids)
+                    messages.append(message)
+                message.entities.append(told)
+                ids.add(told["id"])
         return messages
 
     def message(self, sub: int, at: datetime, entities: list[Doc]) -> Message:
         """A message with an id of its own, not in the outbox yet."""
         return Message(sub, urn("Notification", new_id(self._clock)), at, entities)
+
+
+def _data(messages: list[Message]) -> list[bytes]:
+    """What each message says, as a JSON array."""
+    known: dict[int, bytes] = {}
+    return [b"[" + b",".join([_text(one, known) for one in message.entities]) + b"]" for message in messages]
 
 
 def _text(entity: Doc, known: dict[int, bytes]) -> bytes:
