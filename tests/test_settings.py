@@ -48,6 +48,9 @@ SOMETHING_ELSE: dict[str, tuple[str, Any]] = {
     "key_daily": ("5000", 5000),
     "proxies": ("10.0.0.1", "10.0.0.1"),
     "ingest_backlog": ("1000", 1000),
+    "notification_egress": ("public", "public"),
+    "notification_timeout": ("2.5", 2.5),
+    "notification_patience": ("60", 60.0),
 }
 
 

@@ -69,6 +69,21 @@ class Settings(BaseSettings):
         description="Where @context documents may be fetched from: nowhere, public addresses, or also private ones.",
     )
     context_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for a remote @context.")
+    notification_egress: Literal["deny", "public", "any"] = Field(
+        default="any",
+        description="Where notifications may be sent: nowhere, to public addresses, or also to private ones.",
+    )
+    notification_timeout: float = Field(
+        default=5.0,
+        gt=0,
+        le=300,
+        description="Seconds a receiver has for a notification if it states no `timeout`.",
+    )
+    notification_patience: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds (of city time) after which a notification that cannot be delivered is given up.",
+    )
     temporal_max_instances: int = Field(
         default=10_000, ge=1, description="Most attribute instances in one temporal answer; more gives 206."
     )

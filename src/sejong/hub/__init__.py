@@ -17,6 +17,7 @@ SERVICE = Service(
         "hub.roll_up": "sejong.hub.jobs:roll_up",
         "hub.keep_promises": "sejong.hub.jobs:keep_promises",
         "hub.measure_data_sets": "sejong.hub.jobs:measure_data_sets",
+        "hub.trim_notifications": "sejong.hub.jobs:trim_notifications",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
@@ -26,5 +27,6 @@ SERVICE = Service(
         "hub.roll_up": "*/5 * * * *",
         "hub.keep_promises": "37 3 * * *",
         "hub.measure_data_sets": "*/10 * * * *",
+        "hub.trim_notifications": "27 * * * *",
     },
 )

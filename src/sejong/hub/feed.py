@@ -32,6 +32,11 @@ class ChangeFeed:
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._following = asyncio.Event()
+
+    async def following(self) -> None:
+        """Wait until every commit from now on is sure to be heard; who reads the record after this misses nothing."""
+        await self._following.wait()
 
     def listen(self) -> AsyncIterator[list[int]]:
         """Numbers of entities that change from now on, in batches."""
@@ -65,6 +70,7 @@ class ChangeFeed:
                     try:
                         if last is None:
                             last = (await PRESENT.value(connection), 0)
+                            self._following.set()
                         if away:
                             log.info("feed_back")
                             away = False

@@ -9,7 +9,7 @@ import structlog
 from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
 from sejong.hub.opendata.retention import forget
 from sejong.hub.service import Hub
-from sejong.hub.store import datasets, history, values
+from sejong.hub.store import datasets, history, subscriptions, values
 from sejong.hub.store import entities as store
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kernel.errors import CityError
@@ -22,6 +22,8 @@ KEEP_CHANGES = timedelta(days=1)
 KEEP_UNUSED = timedelta(days=30)
 """How long an index of values is kept after the last query that used it. Chosen: monthly reports find theirs."""
 MOST_EXPIRED = 1000
+KEEP_DEAD = timedelta(days=30)
+"""How long a notification that could not be delivered is kept. Chosen."""
 
 
 async def ensure_months(city: City, act: Act) -> None:
@@ -74,3 +76,11 @@ async def measure_data_sets(city: City, act: Act) -> None:
         except CityError as error:
             log.warning("data_set_not_measured", data_set=one.data_set.id, why=str(error))
     await datasets.TRIM_QUALITY.run(act.connection, act.now - KEEP_QUALITY)
+
+
+async def trim_notifications(city: City, act: Act) -> None:
+    """Forget subscriptions deleted a day ago, processes that ended, and what nobody can be told any more."""
+    await subscriptions.TRIM_GONE.run(act.connection, act.now - KEEP_CHANGES)
+    await subscriptions.TRIM_RUNS.run(act.connection)
+    await subscriptions.TRIM_DEAD.run(act.connection, act.now - KEEP_DEAD)
+    await subscriptions.TRIM_ORPHANS.run(act.connection, act.now - timedelta(hours=1))

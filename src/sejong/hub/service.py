@@ -35,6 +35,7 @@ from sejong.hub.store.terms import (
     ALL_TERMS,
     Dictionary,
 )
+from sejong.hub.subscriptions import Subscriptions
 from sejong.hub.summaries import Rollups
 from sejong.hub.value_index import ValueIndex
 from sejong.hub.writer import Outcome, Writer
@@ -70,6 +71,8 @@ class Hub:
         self.writer = Writer(pool, clock, self.terms, self.shapes, self.rendered)
         self.reader = Reader(pool)
         self.values = ValueIndex(pool, clock)
+        self.subscriptions = Subscriptions(pool, clock)
+        self.writer.watcher = self.subscriptions
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
         self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
@@ -89,6 +92,7 @@ class Hub:
             today = self.clock.now().date()
             await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
             await self._refresh_tenants(connection)
+        await self.subscriptions.refresh()
         self.writer.start()
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from sejong.hub.device_view import DeviceView
 from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
+from sejong.hub.notify.deliverer import Deliverer
 from sejong.hub.opendata.catalogue import Catalogue
 from sejong.hub.opendata.doorkeeper import Doorkeeper
 from sejong.hub.opendata.export import Exporter
@@ -33,6 +34,7 @@ async def start(city: City) -> AsyncIterator[None]:
     record = RecordView(hub, feed)
     ingest = Ingest(hub)
     city.put(hub)
+    city.put(feed)
     city.put(record)
     city.put(ingest)
     city.put(DeviceView(hub, record, ingest))
@@ -44,8 +46,10 @@ async def start(city: City) -> AsyncIterator[None]:
     keys.start()
     doorkeeper = Doorkeeper(catalogue, ingest)
     city.put(doorkeeper)
+    deliverer = Deliverer(hub)
+    city.put(deliverer)
     try:
-        async with ingest.running():
+        async with deliverer.running(), ingest.running():
             await doorkeeper.start()
             try:
                 yield

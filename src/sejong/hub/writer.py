@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
@@ -86,6 +87,25 @@ class Informed(msgspec.Struct, frozen=True):
 Item = tuple[str, Apply | Informed]
 """The id of an entity and what to do to it."""
 
+_Numbered = tuple[str, Apply | Informed, int]
+"""An item with the number of the write it belongs to."""
+
+
+class Watcher(Protocol):
+    """Whoever has to know of every change inside its own transaction (see `subscriptions`)."""
+
+    def wanted(self, tenant: int) -> bool:
+        """Whether changes in this tenant are of interest."""
+        ...
+
+    async def noted(self, connection: Connection, tenant: int, steps: Sequence[Any], now: str) -> list[Any]:
+        """Write down what follows from (number of the write, entity before, entity after); never a write's fault."""
+        ...
+
+    def committed(self, messages: list[Any]) -> None:
+        """The transaction in which this was noted is durable."""
+        ...
+
 
 class _Write(msgspec.Struct):
     tenant: int
@@ -97,10 +117,11 @@ class _Write(msgspec.Struct):
 class _Draft:
     """One entity inside the running transaction."""
 
-    __slots__ = ("after", "before", "eno", "id", "ops", "places", "rolled")
+    __slots__ = ("after", "before", "eno", "id", "ops", "places", "rolled", "steps")
 
     def __init__(self, eid: str, stored: Locked | None, now: str) -> None:
         self.id = eid
+        self.steps: list[tuple[int, dict[str, Any] | None, dict[str, Any] | None]] = []
         self.eno = stored.no if stored else 0
         self.rolled = stored.rolled if stored else None
         self.places: Mapping[Place, tuple[int, datetime]] = {}
@@ -118,6 +139,7 @@ class _Draft:
         if live(self.before, now) is None:
             unlimited = {key: value for key, value in self.before.items() if key != "expiresAt"}
             self.note(delete_entity(unlimited, now).ops)
+            self.steps.append((-1, self.before, None))
             self.after = None
 
     def note(self, ops: Sequence[Op], *, late: bool = False) -> None:
@@ -147,6 +169,7 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
         self._last = ""
         self.backlog = 0
+        self.watcher: Watcher | None = None
 
     def start(self) -> None:
         """Begin taking writes."""
@@ -204,12 +227,12 @@ class Writer:
     async def _commit(self, batch: list[_Write]) -> None:
         started = self._clock.monotonic()
         try:
-            items = [item for write in batch for item in write.items]
+            items = [(eid, apply, n) for n, write in enumerate(batch) for eid, apply in write.items]
             try:
                 results = iter(await self._isolated(batch[0].tenant, items))
             finally:
                 # Also when it failed: nobody knows how far a lost connection came.
-                self._rendered.forget(batch[0].tenant, [eid for eid, _ in items])
+                self._rendered.forget(batch[0].tenant, [eid for eid, _, _ in items])
             for write in batch:
                 mine = [next(results) for _ in write.items]
                 if not write.done.done():
@@ -232,7 +255,7 @@ class Writer:
             if not write.done.done():
                 write.done.set_exception(error)
 
-    async def _isolated(self, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
+    async def _isolated(self, tenant: int, items: Sequence[_Numbered]) -> list[Outcome | CityError]:
         """Write the items; one that cannot be stored fails alone, found by halving what failed together."""
         try:
             return await self._attempt(tenant, items)
@@ -253,28 +276,37 @@ class Writer:
                 results.extend([away] * len(half))
         return results
 
-    async def _attempt(self, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
+    async def _attempt(self, tenant: int, items: Sequence[_Numbered]) -> list[Outcome | CityError]:
         for _ in range(20):
             try:
                 async with self._pool.acquire(timeout=10) as connection, connection.transaction():
-                    return await self._transact(connection, tenant, items)
+                    results, messages = await self._transact(connection, tenant, items)
+                if messages and self.watcher is not None:
+                    self.watcher.committed(messages)
+                return results
             except (_Overtaken, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 continue
         raise DatabaseAway(why="other writers kept changing the same entities")
 
-    async def _transact(self, connection: Connection, tenant: int, items: Sequence[Item]) -> list[Outcome | CityError]:
-        ids = sorted({eid for eid, _ in items})
+    async def _transact(
+        self, connection: Connection, tenant: int, items: Sequence[_Numbered]
+    ) -> tuple[list[Outcome | CityError], list[Any]]:
+        ids = sorted({eid for eid, *_ in items})
         stored = {row.id: row for row in await store.LOCK.all(connection, tenant, ids)}
         now = self._moment()
         drafts = {eid: _Draft(eid, stored.get(eid), now) for eid in ids}
         results = [
-            await self._inform(connection, drafts[eid], stored.get(eid), step, now)
+            await self._inform(connection, drafts[eid], stored.get(eid), step, now, write)
             if isinstance(step, Informed)
-            else self._apply(drafts[eid], step, now)
-            for eid, step in items
+            else self._apply(drafts[eid], step, now, write)
+            for eid, step, write in items
         ]
         await self._save(connection, tenant, drafts, now)
-        return results
+        watcher = self.watcher
+        if watcher is None or not watcher.wanted(tenant):
+            return results, []
+        steps = sorted((step for draft in drafts.values() for step in draft.steps), key=itemgetter(0))
+        return results, await watcher.noted(connection, tenant, steps, now)
 
     def _moment(self) -> str:
         """The moment of this commit, later than that of the one before even if the wall clock jumped back."""
@@ -285,7 +317,7 @@ class Writer:
         return now
 
     async def _inform(
-        self, connection: Connection, draft: _Draft, stored: Locked | None, step: Informed, now: str
+        self, connection: Connection, draft: _Draft, stored: Locked | None, step: Informed, now: str, write: int
     ) -> Outcome | CityError:
         try:
             async with connection.transaction():
@@ -293,10 +325,10 @@ class Writer:
         except CityError as error:
             return error
         draft.places = outcome.places
-        return self._apply(draft, lambda *_: outcome, now)
+        return self._apply(draft, lambda *_: outcome, now, write)
 
     @staticmethod
-    def _apply(draft: _Draft, apply: Apply, now: str) -> Outcome | CityError:
+    def _apply(draft: _Draft, apply: Apply, now: str, write: int) -> Outcome | CityError:
         try:
             outcome = apply(draft.after, now)
         except CityError as error:
@@ -305,6 +337,8 @@ class Writer:
             # A fault in one step must not undo its neighbours.
             log.error("step_failed", id=draft.id, exc_info=error)
             return InternalError("something went wrong inside the hub; it was logged")
+        if outcome.entity is not draft.after:
+            draft.steps.append((write, draft.after, outcome.entity))
         draft.after = outcome.entity
         draft.note(outcome.ops)
         if outcome.late:

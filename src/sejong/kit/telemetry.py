@@ -20,6 +20,9 @@ BATCH_ROWS = Histogram(
     "sejong_commit_entities", "Entities written per group commit", buckets=(1, 2, 5, 10, 50, 100, 500, 1000, 5000)
 )
 BATCH_SECONDS = Histogram("sejong_commit_seconds", "Time of one group commit")
+NOTIFICATIONS = Counter(
+    "sejong_notifications_total", "Attempts to tell a subscriber (sent, failed), and what was not told", ["outcome"]
+)
 LIVE_VIEWERS = Gauge("sejong_live_viewers", "Browsers watching the live map")
 
 

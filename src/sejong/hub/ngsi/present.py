@@ -15,16 +15,17 @@ from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.entity import reads_as_value
 from sejong.hub.ngsi.geojson import is_geometry
 from sejong.hub.ngsi.languages import Languages, choose, parse_lang
-from sejong.hub.ngsi.members import ENTITY_HEAD, LOCATION, VALUE_MEMBER, Doc
+from sejong.hub.ngsi.members import ENTITY_HEAD, LOCATION, PREVIOUS_MEMBERS, VALUE_MEMBER, Doc
 
 Format = Literal["normalized", "concise", "simplified"]
 
 _SHOWN: Final = frozenset(
     {"type", "value", "object", "languageMap", "json", "valueList", "objectList", "observedAt", "unitCode"}
     | {"datasetId", "instanceId", "lang"}
+    | (PREVIOUS_MEMBERS - {"previousVocab"})
 )
 _SHOWN_WITH_TIMES: Final = _SHOWN | {"createdAt", "modifiedAt", "deletedAt", "expiresAt"}
-_NAMING: Final = frozenset({"vocab", "objectType", "valueType"})
+_NAMING: Final = frozenset({"vocab", "objectType", "valueType", "previousVocab"})
 _HEAD_TIMES: Final = ("createdAt", "modifiedAt", "deletedAt", "expiresAt")
 
 

@@ -71,6 +71,10 @@ NUMBERED = Sql(
     "select no, id, doc, deleted is not null as deleted from hub.entity where no = any($1)",
     Stored,
 )
+NUMBERED_OF = Sql(
+    "select no, id, doc, deleted is not null as deleted from hub.entity where no = any($1) and tenant = $2 order by no",
+    Stored,
+)
 FIND_NO = Sql(
     """
 select no, id, doc, deleted is not null as deleted from hub.entity

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sejong.hub.joining import Joining
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, TooManyResults
 from sejong.hub.ngsi.grammar import is_uri
@@ -199,15 +200,6 @@ def _order_of_body(ordering: Doc | None, request: NgsiRequest) -> Ordering | Non
         order_geometry=geometry,
         collation=collation,
     )
-
-
-class Joining(msgspec.Struct, frozen=True):
-    """That linked entities are wanted too: inside the Relationships, or after the entities (`flat`)."""
-
-    flat: bool
-    level: int
-    contained: frozenset[str]
-    """Ids that are shown already and must not be shown again."""
 
 
 def joining_of(asked: Mapping[str, Any]) -> Joining | None:

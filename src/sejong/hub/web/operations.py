@@ -117,6 +117,7 @@ _PURGE = frozenset(
     ]
 )
 _PAGED = frozenset({"options", "format", "limit", "offset", "count", "local"})
+_SUBSCRIPTIONS = frozenset({"options", "limit", "offset", "count", "local"})
 FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap"})
 """Parameters that are true or false."""
 LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
@@ -152,6 +153,7 @@ B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
 P = "sejong.hub.web.past"
 D = "sejong.hub.web.discovery"
+S = "sejong.hub.web.subscriptions"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -220,4 +222,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="GET", path="/attributes", handler=f"{D}:attributes", summary="Attributes in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
     Operation(method="GET", path="/attributes/{attr}", handler=f"{D}:one_attribute", summary="One attribute"),
+    Operation(method="POST", path="/subscriptions", handler=f"{S}:create", summary="Create a subscription",
+              body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/subscriptions", handler=f"{S}:query", summary="Query subscriptions",
+              params=_SUBSCRIPTIONS, options=_SYS),
+    Operation(method="GET", path="/subscriptions/{id}", handler=f"{S}:retrieve", summary="Retrieve a subscription",
+              params=frozenset({"options", "local"}), options=_SYS),
+    Operation(method="PATCH", path="/subscriptions/{id}", handler=f"{S}:update", summary="Update a subscription",
+              body=True, ok=204),
+    Operation(method="DELETE", path="/subscriptions/{id}", handler=f"{S}:delete", summary="Delete a subscription",
+              ok=204),
 )  # fmt: skip

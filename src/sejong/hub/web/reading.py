@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from sejong.hub.joining import shown_with_links
 from sejong.hub.ngsi.errors import ResourceNotFound
 from sejong.hub.ngsi.order import Ordering
 from sejong.hub.ngsi.present import feature_collection, present
@@ -23,7 +24,6 @@ from sejong.hub.web.asked import (
     selection_of,
     selection_of_body,
 )
-from sejong.hub.web.joining import shown_with_links
 from sejong.hub.web.negotiate import GEO_JSON
 from sejong.hub.web.request import NgsiRequest, context_url
 

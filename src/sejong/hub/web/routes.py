@@ -9,13 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.http import routes as ingest_routes
 from sejong.hub.ingest.service import Ingest
 from sejong.hub.opendata.catalogue import Catalogue
 from sejong.hub.opendata.keys import Keys
 from sejong.hub.service import CITY_CONTEXT_PATH, Hub
+from sejong.hub.web.changes import Following
 from sejong.hub.web.data_api import data_routes
 from sejong.hub.web.data_operations import data_paths
+from sejong.hub.web.dead_notifications import PATH as DEAD_PATH
+from sejong.hub.web.dead_notifications import dead_notifications
 from sejong.hub.web.negotiate import LD_JSON
 from sejong.hub.web.openapi import ngsi_ld_paths
 from sejong.hub.web.router import NgsiRouter
@@ -38,7 +42,20 @@ def routes(city: City) -> list[BaseRoute]:
         )
 
     city.part(Catalogue).api_paths = {**ngsi_ld_paths(), **data_paths(), **sta_paths()}
+
+    async def dead(request: Request) -> Response:
+        return await dead_notifications(hub, request)
+
+    following = Following(hub, city.part(ChangeFeed))
     doors = ingest_routes(city.part(Ingest))
     standard = Straight(ROOT, app=NgsiRouter(hub, city.part(Keys)))
     standard.path_regex = re.compile(standard.path_regex.pattern, re.DOTALL)  # a line break in an id is refused by us
-    return [Route(CITY_CONTEXT_PATH, city_context), *doors, *data_routes(city), *sta_routes(city), standard]
+    return [
+        Route(CITY_CONTEXT_PATH, city_context),
+        Route(DEAD_PATH, dead),
+        *following.routes(),
+        *doors,
+        *data_routes(city),
+        *sta_routes(city),
+        standard,
+    ]

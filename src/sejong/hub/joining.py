@@ -7,17 +7,50 @@ level of an entity that leads to an entity of this record is followed, in the or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import msgspec
+
+from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import TooManyResults
 from sejong.hub.ngsi.projection import Projection
 from sejong.hub.ngsi.qmatch import targets
-from sejong.hub.web.asked import Joining, Shown
-
-if TYPE_CHECKING:
-    from sejong.hub.service import Hub
+from sejong.hub.service import Hub
 
 Doc = dict[str, Any]
+
+
+class Joining(msgspec.Struct, frozen=True):
+    """That linked entities are wanted too: inside the Relationships, or after the entities (`flat`)."""
+
+    flat: bool
+    level: int
+    contained: frozenset[str]
+    """Ids that are shown already and must not be shown again."""
+
+
+class Shown(Protocol):
+    """How somebody wants to see entities: whoever sent a query, or a subscriber."""
+
+    context: Context
+    projection: Projection
+    datasets: frozenset[str] | None
+    format: str
+    geo: bool
+
+    def show(self, entity: Doc, projection: Projection | None = None) -> Doc:
+        """One entity as it is wanted."""
+        ...
+
+    def plain(self, entity: Doc, projection: Projection | None = None) -> Doc:
+        """The same, not as a Feature of a map."""
+        ...
+
+    def something(self, body: Doc) -> bool:
+        """Whether anything of an entity is left."""
+        ...
+
+
 MOST_LINKED = 10_000
 """Linked entities in one answer at most. Chosen."""
 _LINKS = ("Relationship", "ListRelationship")

@@ -1,0 +1,1 @@
+"""Telling subscribers what changed: durable, in order for each of them, none slowed by another."""
