@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     anonymous_burst: float = Field(default=200.0, ge=1, description="API requests one address may send at once.")
     key_rate: float = Field(default=200.0, gt=0, description="API requests a second one key may send, sustained.")
     key_burst: float = Field(default=2000.0, ge=1, description="API requests one key may send at once.")
-    key_daily: int = Field(default=1_000_000, ge=1, description="API requests one key may send on one day (UTC).")
+    key_daily: int = Field(default=10_000_000, ge=1, description="API requests one key may send on one day (UTC).")
     proxies: str = Field(
         default="127.0.0.1,::1",
         description="Addresses of reverse proxies, whose X-Forwarded-For is believed; requests that come straight "

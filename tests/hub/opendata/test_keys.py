@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import timeit
 from typing import Any
 
 import httpx
@@ -116,33 +115,6 @@ def test_visitors_are_forgotten_when_they_are_too_many(monkeypatch: pytest.Monke
         visitors.of(f"v{n}", 0.01)
     assert visitors.of("busy", 0.01) is busy
     assert len(visitors._by_address) <= 10
-
-
-async def test_letting_a_request_in_costs_next_to_nothing(city: City) -> None:
-    keys = city.part(Keys)
-    keys.visitors = Visitors(1e9, 1e9)
-    key = await key_of(city, "reader", rate=1e9)
-    names = ("host", "user-agent", "accept", "accept-encoding", "connection", "link")
-    headers = [(name.encode(), b"x" * 20) for name in names]
-    with_key = {"client": ("203.0.113.1", 1), "headers": [*headers, (b"x-api-key", key["X-API-Key"].encode())]}
-    keys.daily = 10**12
-    for scope in ({"client": ("203.0.113.1", 1), "headers": headers}, with_key):
-        await keys.admit(scope)
-
-        def once(scope: dict[str, Any] = scope) -> None:
-            with pytest.raises(StopIteration):
-                keys.admit(scope).send(None)
-
-        def bare(scope: dict[str, Any] = scope) -> None:
-            try:
-                keys.admit(scope).send(None)
-            except StopIteration:
-                pass
-
-        once()
-        best = min(timeit.repeat(bare, number=2000, repeat=5)) / 2000
-        print(f"{best * 1e6:.2f} µs")
-        assert best < 20e-6  # 5 µs on a quiet machine; this one is shared
 
 
 async def test_a_key_stops_in_other_processes_too(city: City, web: httpx.AsyncClient) -> None:
