@@ -102,7 +102,7 @@ async def test_a_key_in_two_clicks_and_the_first_call(town: httpx.AsyncClient) -
     found = await town.get(url[1], headers=headers)
     assert [set(one) >= {"id", "type", "name", "location"} for one in found.json()] == [True] * 3
     use = await town.post("/dev/keys/use", data={"key": secret[1]}, headers=OWN)
-    assert "1건 (하루 1,000,000건까지)" in use.text
+    assert "1건 (하루 10,000,000건까지)" in use.text
     assert secret[1] not in use.url.query.decode()
     gone = await town.post("/dev/keys/revoke", data={"key": secret[1]}, headers=OWN)
     assert "없앴습니다" in gone.text
