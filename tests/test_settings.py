@@ -43,7 +43,7 @@ SOMETHING_ELSE: dict[str, tuple[str, Any]] = {
     "device_burst": ("100", 100.0),
     "anonymous_rate": ("5", 5.0),
     "anonymous_burst": ("50", 50.0),
-    "key_rate": ("100", 100.0),
+    "key_rate": ("250", 250.0),
     "key_burst": ("1000", 1000.0),
     "key_daily": ("5000", 5000),
     "proxies": ("10.0.0.1", "10.0.0.1"),

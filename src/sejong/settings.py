@@ -90,11 +90,11 @@ class Settings(BaseSettings):
     device_rate: float = Field(default=500.0, gt=0, description="Readings a second one device key may send, sustained.")
     device_burst: float = Field(default=5000.0, gt=0, description="Readings one device key may send at once.")
     anonymous_rate: float = Field(
-        default=20.0, gt=0, description="API requests a second one address may send without a key, sustained."
+        default=1000.0, gt=0, description="API requests a second one address may send without a key, sustained."
     )
-    anonymous_burst: float = Field(default=200.0, ge=1, description="API requests one address may send at once.")
-    key_rate: float = Field(default=200.0, gt=0, description="API requests a second one key may send, sustained.")
-    key_burst: float = Field(default=2000.0, ge=1, description="API requests one key may send at once.")
+    anonymous_burst: float = Field(default=20000.0, ge=1, description="API requests one address may send at once.")
+    key_rate: float = Field(default=2000.0, gt=0, description="API requests a second one key may send, sustained.")
+    key_burst: float = Field(default=40000.0, ge=1, description="API requests one key may send at once.")
     key_daily: int = Field(default=10_000_000, ge=1, description="API requests one key may send on one day (UTC).")
     proxies: str = Field(
         default="127.0.0.1,::1",

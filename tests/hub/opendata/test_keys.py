@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 
+from sejong.field import add_key, revoke_key, show_keys
 from sejong.hub.opendata.keys import PREFIX, Keys, digest
 from sejong.hub.opendata.limits import Allowance, Visitors
 from sejong.kernel.clock import ManualClock
+from sejong.kernel.errors import NotAuthenticated, NotFound
 from sejong.kit.city import City
+from sejong.settings import Settings
 
 from .conftest import key_of
 
@@ -127,3 +131,23 @@ async def test_a_key_stops_in_other_processes_too(city: City, web: httpx.AsyncCl
     clock.advance(6)
     with pytest.raises(Exception, match="revoked"):
         await other.admit(scope)
+
+
+async def test_operators_make_keys_on_the_command_line(
+    city: City, web: httpx.AsyncClient, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await add_key(settings, "운영자", operator=True, rate=None, daily=None)
+    secret = re.search(r"sjk_[\w-]+", capsys.readouterr().out)
+    assert secret
+    shown = {"X-API-Key": secret[0]}
+    assert (await web.get(MINE, headers=shown)).json()["role"] == "operator"
+    await show_keys(settings)
+    told = capsys.readouterr().out
+    assert "operator" in told
+    assert secret[0] not in told
+    await revoke_key(settings, "운영자")
+    with pytest.raises(NotFound):
+        await revoke_key(settings, "운영자")
+    clean = Keys(city.pool, city.clock, settings)
+    with pytest.raises(NotAuthenticated):
+        await clean.admit({"headers": [(b"x-api-key", secret[0].encode())]})

@@ -102,6 +102,8 @@ class Keys:
         self._makers = Visitors(NEW_KEYS_RATE, NEW_KEYS_BURST)
         self.proxies = frozenset(part.strip() for part in settings.proxies.split(",") if part.strip())
         self._known: dict[bytes, _Known] = {}
+        self._shown: dict[bytes, _Known] = {}
+        """Living keys as requests show them, in memory only."""
         self._used: set[int] = set()
         self._flusher: asyncio.Task[None] | None = None
 
@@ -136,6 +138,7 @@ class Keys:
             raise NotFound(what="key · 키")
         await store.REVOKE.run(act.connection, row.no, act.now)
         self._known.pop(digest(secret), None)
+        self._shown.pop(secret.encode("latin-1", "replace"), None)
         return row.name
 
     async def use_of(self, secret: str) -> Use:
@@ -165,18 +168,21 @@ class Keys:
     async def admit(self, scope: Mapping[str, Any]) -> Key | None:
         """Let a request in, or raise SlowDown, QuotaSpent, NotAuthenticated. None: somebody without a key."""
         now = self._clock.monotonic()
-        secret = secret_of(scope["headers"])
-        if secret is None:
+        raw = shown_secret(scope["headers"])
+        if raw is None:
             address = self.address(scope)
             if address is not None:
                 allowance = self.visitors.of(address, now)
                 if not allowance.take(now):
                     raise SlowDown(seconds=max(1, round(allowance.wait_s() + 0.5)))
             return None
-        hashed = digest(secret)
-        known = self._known.get(hashed)
+        known = self._shown.get(raw)
         if known is None or known.until < now:
-            known = await self._learn(hashed, now)
+            known = await self._learn(digest(raw.decode("latin-1")), now)
+            if known.key is not None:
+                self._shown[raw] = known  # spares hashing the same secret for every request
+            else:
+                self._shown.pop(raw, None)
         if known.key is None or known.row is None or known.allowance is None:
             raise NotAuthenticated(why="unknown or revoked key · 없거나 취소된 키")
         self._count(known, known.row, known.allowance, now)
@@ -219,6 +225,7 @@ class Keys:
         if len(self._known) >= MOST_KNOWN:
             await self.flush()
             self._known.clear()
+            self._shown.clear()
         allowance, count = (None, None) if before is None else (before.allowance, before.count)
         if count is not None and count.day != self._clock.now().date() and (count.new or count.refused):
             await self.flush()
@@ -300,11 +307,17 @@ def digest(secret: str) -> bytes:
 
 def secret_of(headers: Any) -> str | None:
     """The key a request shows: `X-API-Key`, or a bearer token of ours. Other tokens are somebody else's business."""
+    raw = shown_secret(headers)
+    return None if raw is None else raw.decode("latin-1")
+
+
+def shown_secret(headers: Any) -> bytes | None:
+    """The same, as it came."""
     for name, value in headers:
         if name == b"x-api-key":
-            return value.decode("latin-1").strip()
+            return value.strip()
         if name == b"authorization" and value[:11].lower() == b"bearer sjk_":
-            return value[7:].decode("latin-1").strip()
+            return value[7:].strip()
     return None
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from sejong.hub.sta.fault import NotUnderstood
 from sejong.hub.sta.options import Apply, Literal, Node, Path
-from sejong.hub.store.sta import ID_BITS, exists
+from sejong.hub.store.sta import ID_BITS, exists, exists_within
 
 NAME = "https://smartdatamodels.org/name"
 DESCRIPTION = "https://smartdatamodels.org/description"
@@ -66,11 +66,12 @@ PROPERTIES: dict[str, dict[str, tuple[str, str]]] = {
 }
 """Entity set → property → what it is in the record, and its kind."""
 _SAME = "same"
+_WITHIN = "within e{d}"
 LINKS: dict[str, dict[str, tuple[str, bool, str]]] = {
     "Things": {
         "Locations": ("Locations", True, _SAME),
         "HistoricalLocations": ("HistoricalLocations", True, "e{n}.no = e{d}.no"),
-        "Datastreams": ("Datastreams", True, "e{n}.no = e{d}.no"),
+        "Datastreams": ("Datastreams", True, _WITHIN),
     },
     "Locations": {
         "Things": ("Things", True, _SAME),
@@ -174,7 +175,10 @@ class Compiler:
     def _wrapped(term: _Term) -> str:
         sql = term.sql
         for entity_set, depth, meets in reversed(term.wraps):
-            sql = exists(entity_set, depth, f"{meets} and {sql}")
+            if meets.startswith("within e"):
+                sql = exists_within(depth, int(meets.removeprefix("within e")), sql)
+            else:
+                sql = exists(entity_set, depth, f"{meets} and {sql}")
         return sql
 
     def _term(self, node: Node) -> _Term:

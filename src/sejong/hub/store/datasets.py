@@ -68,8 +68,9 @@ on conflict (data_set, measured) do nothing
 )
 LATEST_QUALITY = Sql(
     f"""
-select distinct on (data_set) {_QUALITY} from hub.data_set_quality
-where $1::text is null or data_set = $1 order by data_set, measured desc
+select q.* from hub.data_set d cross join lateral (
+  select {_QUALITY} from hub.data_set_quality q where q.data_set = d.id order by q.measured desc limit 1) q
+where ($1::text is null or d.id = $1)
 """,
     QualityRow,
 )

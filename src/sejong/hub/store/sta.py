@@ -69,6 +69,15 @@ def exists(entity_set: str, depth: int, condition: str) -> str:
     return f"exists (select 1 from {source} where {known} and {condition})"
 
 
+def exists_within(depth: int, outer: int, condition: str) -> str:
+    """That a thing at hand has such a Datastream: its row is not looked for again."""
+    row = "select " + ", ".join(f"e{outer}.{name}" for name in ("no", "id", "doc", "q", "lon", "lat"))
+    source = f"({row}) as e{depth} cross join lateral jsonb_each(e{depth}.q) as a{depth}(key, value)"
+    term = f"join hub.term p{depth} on p{depth}.no = a{depth}.key::int"
+    known = f"e{depth}.q ?| $3 and p{depth}.no = any($2) and jsonb_typeof(a{depth}.value) = 'number'"
+    return f"exists (select 1 from {source} {term} where {known} and {condition})"
+
+
 async def fetch(
     connection: Connection,
     entity_set: str,
@@ -83,7 +92,13 @@ async def fetch(
     conditions = " and ".join((_EVERY, known, *where))
     by = ", ".join((*order, usual))
     sql = f"select {columns} from {source} where {conditions} order by {by} limit {int(limit)} offset {int(offset)}"
-    return [Row(**dict(record)) for record in await connection.fetch(sql, *values)]
+    if entity_set != "Observations" or order:
+        return [Row(**dict(record)) for record in await connection.fetch(sql, *values)]
+    # The planner would rather read the whole history and sort it than walk the index that has this order already.
+    await STEADY.run(connection)
+    found = [Row(**dict(record)) for record in await connection.fetch(sql, *values)]
+    await USUAL.run(connection)
+    return found
 
 
 async def count(connection: Connection, entity_set: str, values: Sequence[Any], where: Sequence[str]) -> int:
@@ -99,6 +114,9 @@ class Sample(msgspec.Struct, frozen=True):
     doc: bytes
 
 
+_PLANS = "select set_config('enable_sort', {0}, true), set_config('enable_hashjoin', {0}, true)"
+STEADY = Sql(_PLANS.format("'off'"))
+USUAL = Sql(_PLANS.format("'on'"))
 PATIENCE = Sql("set local statement_timeout = '10s'")
 SAMPLES = Sql(
     """

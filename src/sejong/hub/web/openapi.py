@@ -87,6 +87,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         found["204"] = {"description": "Done; nothing new was created"}
     for status in ("400", "403", "404", "409", "503", "504"):
         found[status] = _PROBLEM
+    found["401"] = {"description": "An API key that nobody has"}
+    found["429"] = {"description": "Too many requests; Retry-After says when to come back"}
     for status in ("405", "406", "411", "413", "415"):
         found[status] = {"description": "Refused before anything was read"}
     return found
