@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sejong.hub.ngsi.aggregation import METHODS, parse_aggregation
+from sejong.hub.ngsi.aggregation import METHODS, check_applied, parse_aggregation
 from sejong.hub.ngsi.change import create, delete_entity
 from sejong.hub.ngsi.context import CORE, compile_context
 from sejong.hub.ngsi.entity import expand_entity
@@ -347,9 +347,12 @@ def test_relationships_are_only_counted() -> None:
         "distinctCount": [[2, at(0), at(2)]],
         "totalCount": [[3, at(0), at(2)]],
     }
+    only, both, asked = aggregate(rows, "avg"), aggregate(rows + SPEED, "avg"), parse_aggregation("avg", None)
     with pytest.raises(InvalidRequest):
-        aggregate(rows, "avg")
-    assert "avg" in aggregate(rows + SPEED, "avg")["speed"]
+        check_applied([only], asked)
+    assert "avg" in both["speed"]
+    for answers in ([both], [only, both], [{"id": URI, "type": "Vehicle"}], []):
+        check_applied(answers, asked)
 
 
 def test_deletions_and_other_datasets_do_not_blur_the_numbers() -> None:

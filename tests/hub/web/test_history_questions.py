@@ -327,3 +327,35 @@ async def test_who_comes_later_than_the_cut_is_named_without_instances(ask: Any,
     one, two = (await ask("GET", TEMPORAL, 206, type="Meter", **EVER)).json()
     assert (values(one), one["level"]) == ([0, 1, 2, 3], [])
     assert two == {"id": meter(2), "type": "Meter", "flow": []}
+
+
+async def test_summaries_of_several_entities(ask: Any, city: Any) -> None:
+    """Each with its own attributes; where one of them has a text, that attribute is read and the others are not."""
+    await tell(ask, 1, flow=[at("09:00", 1), at("10:00", 3)], level=[at("09:00", 5)])
+    await tell(ask, 2, flow=[at("09:00", 10), at("09:30", 20, datasetId="urn:d:1")], level=[at("09:00", "low")])
+    await tell(ask, 3, note=[at("09:00", "x")])
+    asked = {"type": "Meter", "format": "aggregatedValues", "aggrMethods": "sum,totalCount", "count": "true", **EVER}
+    for rolled in (False, True):
+        answer = await ask("GET", TEMPORAL, 200, **asked)
+        one, two, three = answer.json()
+        assert [one["flow"]["sum"][0][0], one["level"]["sum"][0][0]] == [4, 5]
+        assert {part.get("datasetId"): part["sum"][0][0] for part in two["flow"]} == {None: 10, "urn:d:1": 20}
+        assert (two["level"]["totalCount"][0][0], "sum" in two["level"]) == (1, False)
+        assert three["note"]["totalCount"][0][0] == 1
+        assert answer.headers["ngsild-results-count"] == "3"
+        flows = (await ask("GET", TEMPORAL, 200, **asked, pick="id,flow", limit="1", offset="1")).json()
+        assert [set(body) for body in flows] == [{"id", "flow"}]
+        omitted = (await ask("GET", TEMPORAL, 200, **asked, omit="flow,type")).json()
+        assert [set(body) for body in omitted] == [{"id", "level"}, {"id", "level"}, {"id", "note"}]
+        if not rolled:
+            hub = city.part(Hub)
+            for number in (1, 2, 3):
+                known = await hub.known(0, meter(number))
+                assert known is not None
+                await hub.rollups.roll_up(known.no)
+    await ask("GET", TEMPORAL, 400, error="InvalidRequest", **{**asked, "attrs": "note", "aggrMethods": "avg"})
+    # A method that makes sense for one of them is right.
+    one, _, three = (await ask("GET", TEMPORAL, 200, **{**asked, "aggrMethods": "avg"})).json()
+    assert (one["flow"]["avg"][0][0], three["note"]) == (2.0, {"type": "Property"})
+    rows = await city.pool.fetchval("select count(*) from hub.rollup")
+    assert rows == 7

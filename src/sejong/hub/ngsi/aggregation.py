@@ -10,7 +10,7 @@ from summaries of hours is the same as one over all instances. A result beyond t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
@@ -88,7 +88,7 @@ def aggregated(
     """Each attribute's summary: an object with one member per method, or several of those where it has datasets.
 
     `summaries` are attributes whose figures are known already. Methods that make no sense for an attribute are left
-    out of its summary. Raises InvalidRequest when some attribute was found and no method makes sense for any.
+    out of its summary; `check_applied` says whether any made sense.
     """
     found: dict[str, list[Doc]] = {}
     for attribute, datasets in (summaries or {}).items():
@@ -101,11 +101,16 @@ def aggregated(
         found[attribute] = [
             _summary(kind, dataset, group, aggregation, temporal, moment) for (kind, dataset), group in groups.items()
         ]
-    every = [summary for several in found.values() for summary in several]
+    return {attribute: several[0] if len(several) == 1 else several for attribute, several in found.items()}
+
+
+def check_applied(entities: Iterable[Doc], aggregation: Aggregation) -> None:
+    """Raises InvalidRequest when an answer summarises some attribute and no method made sense for any of them."""
+    parts = [value for entity in entities for value in entity.values()]
+    every = [one for value in parts for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
     if every and not any(method in summary for summary in every for method in aggregation.methods):
         names = ", ".join(aggregation.methods)
         raise InvalidRequest(detail=f"aggrMethods: {names} cannot be applied to any of the attributes asked for")
-    return {attribute: several[0] if len(several) == 1 else several for attribute, several in found.items()}
 
 
 def _of_figures(

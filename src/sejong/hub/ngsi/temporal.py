@@ -161,7 +161,7 @@ def present_temporal(
     `attributes` names those to show even if no row is left of them (as `[]`, when an answer was cut). `temporal`
     gives the time property and, for aggregation, the interval; `timeproperty` the former alone. `summaries` are the
     attributes whose figures are known already (only those that are to be shown). The other options are
-    those of `present`. Raises BadRequestData for a bad `lang`, InvalidRequest when no aggregation method applies.
+    those of `present`. Raises BadRequestData for a bad `lang`.
     """
     moment = timeproperty or (temporal.timeproperty if temporal else "observedAt")
     series = _by_attribute(rows, attributes, keep, drop, dataset_ids)

@@ -82,12 +82,13 @@ where tenant = $1 and id = $2
 """,
     Stored,
 )
-# A deleted entity is known as long as something of its history is left.
+# A deleted entity is known as long as something of its history is left. (Not "exists": without statistics the planner
+# would read the whole history into a hash table.)
 KNOWN = Sql(
     """
 select e.no, e.id, e.doc, e.deleted is not null as deleted from hub.entity e
 where e.tenant = $1 and e.id = $2
-  and (e.deleted is null or exists(select 1 from hub.hist h where h.eno = e.no))
+  and (e.deleted is null or (select true from hub.hist h where h.eno = e.no limit 1))
 """,
     Stored,
 )

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from sejong.hub.history import MOST_ROWS, Evolution, Span
-from sejong.hub.ngsi.aggregation import Aggregation, Summaries, parse_aggregation
+from sejong.hub.ngsi.aggregation import Aggregation, Summaries, check_applied, parse_aggregation
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
 from sejong.hub.ngsi.instants import (
     TemporalFilter,
@@ -217,6 +217,8 @@ def _answer(
         for evolution, whole, part, known in zip(found, rows, parts, figures, strict=True)
         if single or whole or known or evolution.attributes
     ]
+    if asked.aggregation is not None:
+        check_applied(bodies, asked.aggregation)
     if single and not bodies[0]:
         raise ResourceNotFound(f"nothing is left of {request.path['id']}")
     response = answer(
