@@ -275,3 +275,24 @@ async def test_connections_that_are_not_used_are_closed(ask: Any, receiver: Any,
     await power(ask, 6)
     await receiver.wait(2)
     assert receiver.connections == 2
+
+
+async def test_a_context_without_an_address(ask: Any, receiver: Any) -> None:
+    """Its words come back with it to those who take JSON-LD; others, whom a Link would lead nowhere, get full IRIs."""
+    context = [CORE, {"Lamp": "https://ex.org/Lamp", "power": "https://ex.org/power"}]
+    for name, accept in (("ld", "application/ld+json"), ("json", "application/json")):
+        endpoint = {"uri": receiver.url(f"/{name}"), "accept": accept}
+        body = {
+            "id": f"urn:s:{name}",
+            "type": "Subscription",
+            "entities": [{"type": "Lamp"}],
+            "notification": {"endpoint": endpoint, "format": "simplified"},
+            "@context": context,
+        }
+        await ask("POST", "/subscriptions", 201, ld=body)
+    await ask("POST", "/entities", 201, ld={**LAMP, "@context": context})
+    (ld,) = await receiver.wait(1, "/ld")
+    assert ld["data"] == [LAMP]
+    assert ld["@context"] == context
+    (plain,) = await receiver.wait(1, "/json")
+    assert plain["data"] == [{"id": LAMP["id"], "type": "https://ex.org/Lamp", "https://ex.org/power": 5}]
