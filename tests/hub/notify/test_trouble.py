@@ -192,6 +192,27 @@ async def test_more_than_fits_in_memory_waits_in_the_outbox(ask: Any, city: Any,
     assert powers(receiver) == list(range(count))
 
 
+async def test_a_message_nobody_heard_of_is_found(ask: Any, city: Any, receiver: Receiver, monkeypatch: Any) -> None:
+    from sejong.hub.notify import deliverer
+
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 1)
+    there = city.part(Deliverer)
+    there.lease = 0.4
+    await subscribe(ask, receiver.url())
+    await ask.make(LAMP)
+    await receiver.wait(1)
+    subscriptions = city.part(Hub).subscriptions
+
+    def deaf(_: Any) -> None:
+        raise ZeroDivisionError("a fault after the commit")
+
+    subscriptions.on_committed = deaf
+    await ask("PATCH", "/entities/urn:ngsi-ld:Lamp:1/attrs", 204, json={"power": 6})
+    await receiver.wait(2)
+    await until(lambda: emptied(city))
+    assert len(receiver.bodies()) == 2
+
+
 async def test_who_takes_nothing_does_not_fill_the_disk(
     ask: Any, city: Any, receiver: Receiver, monkeypatch: Any
 ) -> None:

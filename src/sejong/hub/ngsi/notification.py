@@ -105,7 +105,7 @@ def envelope(style: Style, notification_id: str, at: str, shown: list[Doc]) -> D
         "data": data,
     }
     if style.accept == LD_JSON:
-        body["@context"] = style.definition.context_url
+        body["@context"] = style.context.source or style.definition.context_url
     elif style.geo and not _links(style):
         body["data"]["@context"] = style.definition.context_url
     return body

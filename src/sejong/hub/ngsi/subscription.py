@@ -52,6 +52,8 @@ class Definition(Struct, frozen=True):
     names: dict[str, dict[str, str]]
     """Member of the body → name as written → IRI."""
     tenant_name: str = ""
+    inline_context: Any = None
+    """The context it came with, where that has no one address; told to those who take JSON-LD."""
 
     @property
     def id(self) -> str:
@@ -83,9 +85,10 @@ def read_subscription(body: Any, ctx: Context, context_url: str, *, now: str, te
     if "id" not in body:
         raise BadRequestData("id: required")
     said = _said(body)
+    inline = None if "jsonldContext" in said or isinstance(ctx.source, str | None) else ctx.source
     said.setdefault("jsonldContext", context_url)
     checked = _Reader(ctx, now, {}).whole(said, said)
-    return Definition(said, checked.names, tenant)
+    return Definition(said, checked.names, tenant, inline)
 
 
 def patched(old: Definition, fragment: Any, ctx: Context, *, now: str) -> Definition:
@@ -114,7 +117,8 @@ def patched(old: Definition, fragment: Any, ctx: Context, *, now: str) -> Defini
     reader = _Reader(ctx, now, names, old.names)
     notification = said.get("notification")
     reader.renamed = not isinstance(notification, dict) or any(m in notification for m in ("endpoint", *_NAMED))
-    return Definition(body, reader.whole(body, fresh).names, old.tenant_name)
+    inline = None if "jsonldContext" in said else old.inline_context
+    return Definition(body, reader.whole(body, fresh).names, old.tenant_name, inline)
 
 
 def _said(body: Doc) -> Doc:

@@ -377,7 +377,7 @@ class Deliverer:
         return pulse.version
 
     async def _sweep(self, connection: Any) -> None:
-        """Find what other processes wrote for subscribers of this one, should their nudge have been lost.
+        """Find what was written for subscribers of this process without its having heard of it.
 
         A subscriber who takes nothing may not fill the disk: of what waits for them, the oldest is given up.
         """
@@ -387,7 +387,8 @@ class Deliverer:
             rows = await connection.fetch(store.TOO_MANY_WAITING.text, line.sub, MOST_WAITING)
             if rows:
                 await self._give_up_oldest(connection, line, {row[0] for row in rows})
-        for row in await connection.fetch(store.FOREIGN.text, list(self.lines), self.run):
+        idle = [line.sub for line in self.lines.values() if not line.waiting]
+        for row in await connection.fetch(store.LEFT_OVER.text, list(self.lines), self.run, idle):
             line = self.lines.get(row[0])
             if line is not None:
                 line.behind = line.missed = True

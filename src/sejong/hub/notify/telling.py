@@ -15,7 +15,7 @@ import msgspec
 from sejong.hub.joining import Joining, shown_with_links
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.notification import Style, envelope, headers
-from sejong.hub.ngsi.subscription_endpoint import place
+from sejong.hub.ngsi.subscription_endpoint import LD_JSON, place
 from sejong.hub.notify.address import DeliveryFailed
 from sejong.hub.notify.http import HttpSender
 from sejong.hub.notify.line import Line
@@ -85,7 +85,10 @@ class Teller:
             await self._http.post(parts, fields, msgspec.json.encode(body))
 
     async def _style(self, line: Line, watch: Watch) -> Style:
-        context = await self._hub.contexts.get(watch.definition.context_url)
+        definition = watch.definition
+        accept = definition.body["notification"]["endpoint"].get("accept")
+        inline = definition.inline_context if accept == LD_JSON else None
+        context = await self._hub.contexts.get(definition.context_url if inline is None else inline)
         style = line.style
         if style is None or style.context is not context or style.definition is not watch.definition:
             style = line.style = Style(watch.definition, context)

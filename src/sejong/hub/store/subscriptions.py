@@ -174,8 +174,12 @@ select o.no, o.sub, o.id, o.at, o.data from unnest($1::bigint[]) as s(sub) cross
 """,
     Waiting,
 )
-# What other processes left for subscribers of this one.
-FOREIGN = Sql("select distinct sub from hub.outbox where sub = any($1::bigint[]) and writer <> $2")
+# What other processes left for subscribers of this one, and anything for those ($3) who seem to have been told all.
+LEFT_OVER = Sql(
+    """
+select distinct sub from hub.outbox where sub = any($1::bigint[]) and (writer <> $2 or sub = any($3::bigint[]))
+"""
+)
 DONE = Sql("delete from hub.outbox where no = any($1::bigint[])")
 SAVE = Sql(
     """

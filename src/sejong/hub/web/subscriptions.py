@@ -34,7 +34,7 @@ async def create(hub: Hub, request: NgsiRequest) -> Response:
     )
     await _check_context(hub, body)
     tenant = await own_tenant(hub, request)
-    if "jsonldContext" not in body and not isinstance(source, str | None) and hub.subscriptions.host_context:
+    if definition.inline_context is not None and hub.subscriptions.host_context is not None:
         definition.body["jsonldContext"] = await hub.subscriptions.host_context(tenant, source)
     await hub.subscriptions.create(tenant, definition)
     return created(f"{ROOT}/subscriptions/{quote(definition.id, safe=':@!$&()*+,;=~' + chr(39))}")
