@@ -12,10 +12,12 @@ SERVICE = Service(
         "hub.ensure_months": "sejong.hub.jobs:ensure_months",
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
+        "hub.trim_contexts": "sejong.hub.jobs:trim_contexts",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
         "hub.trim_changes": "17 * * * *",
         "hub.remove_expired": "* * * * *",
+        "hub.trim_contexts": "37 4 * * *",
     },
 )

@@ -35,3 +35,8 @@ async def remove_expired(city: City, act: Act) -> None:
         expired = await store.EXPIRED.all(act.connection, act.now, tenant.no, MOST_EXPIRED)
         for row in expired:
             await hub.remove_expired(tenant.no, row.id)
+
+
+async def trim_contexts(city: City, act: Act) -> None:
+    """Forget copies of remote @contexts that nobody may believe any more."""
+    await city.part(Hub).library.trim(act.connection)

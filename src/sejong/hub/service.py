@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from sejong.hub.bell import Bell
 from sejong.hub.contexts import ContextStore
 from sejong.hub.history import Histories
+from sejong.hub.library import Library
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
 from sejong.hub.ngsi.context import Context
@@ -67,6 +69,9 @@ class Hub:
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
         self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
+        self.library = Library(pool, clock, self.contexts, settings.public_url)
+        self.bell = Bell(pool)
+        self.bell.on("hub_context", self.library.heard)
         self.name_with(self.city_context_document)
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
@@ -81,9 +86,13 @@ class Hub:
             await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
             await self._refresh_tenants(connection)
         self.writer.start()
+        self.library.start()
+        self.bell.start()
 
     async def close(self) -> None:
         """Finish waiting writes."""
+        await self.bell.stop()
+        await self.library.stop()
         await self.writer.stop()
         await self.contexts.close()
 

@@ -111,7 +111,7 @@ class _Batch:
         batch = cls(hub, request)
         now = hub.now()
         whole = mode == "create"
-        contexts = _Contexts(hub)
+        contexts = _Contexts(hub, request.tenant_name)
         for item in _items(request):
             try:
                 context, body = await _context_of(contexts, request, item)
@@ -169,8 +169,8 @@ def _noting_new(place: int, step: Step, made: set[int]) -> Step:
 class _Contexts:
     """The contexts of one batch: each asked for once, also where it cannot be had."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, tenant_name: str) -> None:
+        self._hub, self._tenant_name = hub, tenant_name
         self._known: dict[bytes, Context | CityError] = {}
 
     async def get(self, value: Any) -> Context:
@@ -179,6 +179,7 @@ class _Contexts:
         if known is None:
             try:
                 known = await self._hub.contexts.get(value)
+                self._hub.library.used(self._tenant_name, value)
             except CityError as error:
                 known = error
             self._known[key] = known

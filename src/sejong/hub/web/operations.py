@@ -12,6 +12,7 @@ import msgspec
 
 Handler = Callable[..., Awaitable[Any]]
 
+_NONE: frozenset[str] = frozenset()
 _LOCAL = frozenset({"local"})
 _SINGLE = frozenset({"type", "local"})
 _SHOWN = frozenset(
@@ -117,7 +118,7 @@ _PURGE = frozenset(
     ]
 )
 _PAGED = frozenset({"options", "format", "limit", "offset", "count", "local"})
-FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap"})
+FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap", "reload"})
 """Parameters that are true or false."""
 LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
 """Parameters that may be given several times, as several items of one list."""
@@ -141,6 +142,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answers: bool = False
     """Whether a POST answers with entities (and so honours Accept)."""
     geo: bool = False
+    context: bool = True
+    """Whether names in it mean something by an @context; otherwise none is read."""
     makes_tenant: bool = False
     ok: int = 200
 
@@ -151,6 +154,7 @@ R = "sejong.hub.web.reading"
 B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
 D = "sejong.hub.web.discovery"
+C = "sejong.hub.web.hosted_contexts"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -207,4 +211,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="GET", path="/attributes", handler=f"{D}:attributes", summary="Attributes in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
     Operation(method="GET", path="/attributes/{attr}", handler=f"{D}:one_attribute", summary="One attribute"),
+    Operation(method="POST", path="/jsonldContexts", handler=f"{C}:host", summary="Host an @context",
+              params=_NONE, body=True, context=False, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/jsonldContexts", handler=f"{C}:contexts", summary="Contexts hosted or read",
+              params=frozenset({"details", "kind"}), context=False),
+    Operation(method="GET", path="/jsonldContexts/{contextName}", handler=f"{C}:one_context", summary="One @context",
+              params=frozenset({"details"}), context=False),
+    Operation(method="DELETE", path="/jsonldContexts/{contextName}", handler=f"{C}:remove",
+              summary="Delete or reload an @context", params=frozenset({"reload"}), context=False, ok=204),
 )  # fmt: skip
