@@ -63,6 +63,20 @@ class Settings(BaseSettings):
         description="Where @context documents may be fetched from: nowhere, public addresses, or also private ones.",
     )
     context_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for a remote @context.")
+    source_egress: Literal["deny", "public", "any"] = Field(
+        default="any",
+        description="Which context sources and receivers of notifications about them are called: none, those at public "
+        "addresses, or also those at private ones. A hub open to the internet sets `public`.",
+    )
+    source_timeout: float = Field(
+        default=5.0, gt=0, description="Seconds to wait for a context source whose registration names no timeout."
+    )
+    source_alias: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._~:\[\]-]*$",
+        description="Name other hubs know this one by (`Via`, `contextSourceAlias`). Empty: host and port of the "
+        "public address. Every hub of a federation needs its own.",
+    )
     temporal_max_instances: int = Field(
         default=10_000, ge=1, description="Most attribute instances in one temporal answer; more gives 206."
     )

@@ -13,11 +13,13 @@ SERVICE = Service(
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
         "hub.trim_contexts": "sejong.hub.jobs:trim_contexts",
+        "hub.remove_expired_registrations": "sejong.hub.jobs:remove_expired_registrations",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
         "hub.trim_changes": "17 * * * *",
         "hub.remove_expired": "* * * * *",
         "hub.trim_contexts": "37 4 * * *",
+        "hub.remove_expired_registrations": "* * * * *",
     },
 )

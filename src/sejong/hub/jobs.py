@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sejong.hub.federation import registering
 from sejong.hub.service import Hub
 from sejong.hub.store import entities as store
 from sejong.hub.store import history
@@ -40,3 +41,8 @@ async def remove_expired(city: City, act: Act) -> None:
 async def trim_contexts(city: City, act: Act) -> None:
     """Forget copies of remote @contexts that nobody may believe any more."""
     await city.part(Hub).library.trim(act.connection)
+
+
+async def remove_expired_registrations(city: City, act: Act) -> None:
+    """Delete registrations whose time has come (they match nothing already) and tell their subscribers."""
+    await registering.remove_expired(city.part(Hub), act.connection)

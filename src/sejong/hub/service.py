@@ -22,6 +22,7 @@ from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
 from sejong.hub.reader import Reader
+from sejong.hub.registry import Registry
 from sejong.hub.selection import Selection, Who
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, views
@@ -72,13 +73,17 @@ class Hub:
         self.library = Library(pool, clock, self.contexts, settings.public_url)
         self.bell = Bell(pool)
         self.bell.on("hub_context", self.library.heard)
+        self.registry = Registry(pool, clock)
+        self.bell.on("hub_registry", self.registry.heard)
         self.name_with(self.city_context_document)
+        self.opened = clock.now()
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
+        self.opened = self.clock.now()
         async with self.pool.acquire() as connection:
             await self.terms.refresh(connection)
             await self.shapes.refresh(connection)
@@ -87,12 +92,14 @@ class Hub:
             await self._refresh_tenants(connection)
         self.writer.start()
         self.library.start()
+        await self.registry.start()
         self.bell.start()
 
     async def close(self) -> None:
         """Finish waiting writes."""
         await self.bell.stop()
         await self.library.stop()
+        await self.registry.stop()
         await self.writer.stop()
         await self.contexts.close()
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from sejong.hub.device_view import DeviceView
+from sejong.hub.federation.notices import Messenger
 from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
@@ -23,7 +24,9 @@ log = structlog.get_logger("hub")
 async def start(city: City) -> AsyncIterator[None]:
     """Open the hub for a process of this city."""
     hub = Hub(city.pool, city.clock, city.settings)
+    messenger = Messenger(hub)
     await hub.open()
+    messenger.start()
     feed = ChangeFeed(city.pool)
     record = RecordView(hub, feed)
     ingest = Ingest(hub)
@@ -35,6 +38,7 @@ async def start(city: City) -> AsyncIterator[None]:
         async with ingest.running():
             yield
     finally:
+        await messenger.stop()
         await feed.close()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(hub.close(), 4)

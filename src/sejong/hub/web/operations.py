@@ -123,6 +123,31 @@ FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "e
 LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
 """Parameters that may be given several times, as several items of one list."""
 _BATCH = frozenset({"options", "local"})
+_SOURCES = frozenset(
+    [
+        "id",
+        "idPattern",
+        "type",
+        "attrs",
+        "q",
+        "csf",
+        "scopeQ",
+        "datasetId",
+        "georel",
+        "geometry",
+        "coordinates",
+        "geoproperty",
+        "timerel",
+        "timeAt",
+        "endTimeAt",
+        "timeproperty",
+        "options",
+        "limit",
+        "offset",
+        "count",
+        "local",
+    ]
+)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +180,8 @@ B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
 D = "sejong.hub.web.discovery"
 C = "sejong.hub.web.hosted_contexts"
+G = "sejong.hub.web.registrations"
+S = "sejong.hub.web.registration_subscriptions"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -219,4 +246,27 @@ OPERATIONS: tuple[Operation, ...] = (
               params=frozenset({"details"}), context=False),
     Operation(method="DELETE", path="/jsonldContexts/{contextName}", handler=f"{C}:remove",
               summary="Delete or reload an @context", params=frozenset({"reload"}), context=False, ok=204),
+    Operation(method="POST", path="/csourceRegistrations", handler=f"{G}:create", summary="Register a context source",
+              params=_NONE, body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/csourceRegistrations", handler=f"{G}:query", summary="Discover context sources",
+              params=_SOURCES, options=_SYS),
+    Operation(method="GET", path="/csourceRegistrations/{id}", handler=f"{G}:retrieve", summary="One registration",
+              params=frozenset({"options"}), options=_SYS),
+    Operation(method="PATCH", path="/csourceRegistrations/{id}", handler=f"{G}:update", summary="Change a registration",
+              params=_NONE, body=True, ok=204),
+    Operation(method="DELETE", path="/csourceRegistrations/{id}", handler=f"{G}:delete",
+              summary="Delete a registration", params=_NONE, ok=204),
+    Operation(method="POST", path="/csourceSubscriptions", handler=f"{S}:create",
+              summary="Subscribe to registrations", params=_NONE, body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/csourceSubscriptions", handler=f"{S}:query",
+              summary="Subscriptions to registrations",
+              params=frozenset({"options", "limit", "offset", "count", "local"}), options=_SYS),
+    Operation(method="GET", path="/csourceSubscriptions/{id}", handler=f"{S}:retrieve",
+              summary="One subscription to registrations", params=frozenset({"options"}), options=_SYS),
+    Operation(method="PATCH", path="/csourceSubscriptions/{id}", handler=f"{S}:update",
+              summary="Change a subscription to registrations", params=_NONE, body=True, ok=204),
+    Operation(method="DELETE", path="/csourceSubscriptions/{id}", handler=f"{S}:delete",
+              summary="Delete a subscription to registrations", params=_NONE, ok=204),
+    Operation(method="GET", path="/info/sourceIdentity", handler=f"{G}:identity", summary="Who this context source is",
+              params=_NONE),
 )  # fmt: skip
