@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from sejong.hub.bell import Bell
+from sejong.hub.calls import Calls
 from sejong.hub.contexts import ContextStore
 from sejong.hub.history import Histories
 from sejong.hub.library import Library
@@ -75,6 +76,7 @@ class Hub:
         self.bell.on("hub_context", self.library.heard)
         self.registry = Registry(pool, clock)
         self.bell.on("hub_registry", self.registry.heard)
+        self.calls = Calls(self.registry, clock, egress=settings.source_egress, timeout=settings.source_timeout)
         self.name_with(self.city_context_document)
         self.opened = clock.now()
         self._tenants: dict[str, int] = {"": 0}
@@ -100,6 +102,7 @@ class Hub:
         await self.bell.stop()
         await self.library.stop()
         await self.registry.stop()
+        await self.calls.close()
         await self.writer.stop()
         await self.contexts.close()
 
