@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sejong.hub.calls import STALE, Origin, Reply, SourceFault, naming_context, warning
+from sejong.hub.federation.faults import LoopDetected
 from sejong.hub.federation.identity import alias_of, passed_through
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import LdContextNotAvailable, NgsiLdError
@@ -17,15 +18,6 @@ from sejong.hub.registry import Match
 from sejong.hub.service import Hub
 
 Found = TypeVar("Found")
-
-
-class LoopDetected(NgsiLdError):
-    """The request has come through this hub before."""
-
-    title = "Loop detected"
-    status = 508
-    ko = "요청이 같은 허브를 다시 지나갑니다: {detail}"
-    en = "The request has come through this hub already: {detail}"
 
 
 class Journey:
