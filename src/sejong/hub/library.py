@@ -184,6 +184,15 @@ class Library:
         uses, self._uses = self._uses, {}
         if not uses:
             return
+        try:
+            await self._write_uses(uses)
+        except BaseException:
+            for key, (count, at) in uses.items():
+                more, last = self._uses.get(key, (0, at))
+                self._uses[key] = (count + more, max(at, last))
+            raise
+
+    async def _write_uses(self, uses: dict[tuple[str, str], tuple[int, datetime]]) -> None:
         own = [(key, used) for (_, url), used in uses.items() if (key := own_id(url))]
         others = [(*key, *used) for key, used in uses.items() if own_id(key[1]) is None]
         async with self._pool.acquire(timeout=10) as connection:

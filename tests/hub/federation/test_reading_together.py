@@ -269,6 +269,19 @@ async def test_operations_a_source_does_not_offer_are_not_asked_of_it(towns: Any
     assert default not in body.decode()
 
 
+async def test_a_source_is_believed_only_in_what_it_registered(towns: Any, wire: Wire) -> None:
+    (sejong,) = await towns("sejong")
+    await sejong.ask.make(lamp("1", power=power(1), colour="red"))
+    await sejong.knows(
+        wire, information=[{"entities": [{"type": "Lamp", "id": LAMP[10:]}], "propertyNames": ["power"]}]
+    )
+    newer = {"modifiedAt": "2100-01-01T00:00:00Z"}
+    mine = lamp("1", power={**power(2), **newer}, colour={"type": "Property", "value": "blue", **newer})
+    wire.answer = told(mine, lamp("2", power=power(3)), {"id": LAMP[10:], "type": "Car", "power": power(4)})
+    (seen,) = await sejong.ask.find(type="Lamp")
+    assert (seen["power"]["value"], seen["colour"]["value"]) == (2, "red")
+
+
 async def test_many_entities_come_in_pages(towns: Any) -> None:
     sejong, osong = await towns("sejong", "osong")
     many = [lamp(f"{n:04}", power=power(n)) for n in range(1, 1301)]

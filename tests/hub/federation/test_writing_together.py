@@ -166,6 +166,22 @@ async def test_batches_are_divided(towns: Any) -> None:
     assert [one["entityId"] for one in gone.json()["errors"]] == ["urn:ngsi-ld:Lamp:9"]
 
 
+async def test_a_purge_reaches_the_sources_that_offer_it(towns: Any, wire: Wire) -> None:
+    sejong, osong, jochiwon = await towns("sejong", "osong", "jochiwon")
+    for town in (sejong, osong, jochiwon):
+        await town.ask.make(*(lamp(f"{town.name}{n}", power=n, colour="red") for n in range(3)))
+    await sejong.knows(osong, operations=["purgeEntity", "queryEntity"])
+    await sejong.knows(jochiwon)
+    await sejong.ask("DELETE", "/entities", 204, type="Lamp", q="power>1")
+    await sejong.ask("DELETE", "/entities", 204, type="Lamp", q="power==1", drop="colour")
+    for town, left in ((sejong, 2), (osong, 2), (jochiwon, 3)):
+        assert len(await town.ask.find(type="Lamp", local="true")) == left
+    assert len(await osong.ask.find(type="Lamp", attrs="colour", local="true")) == 1
+    await sejong.knows(wire, operations=["purgeEntity"])
+    wire.answer = (500, b"")
+    await sejong.ask("DELETE", "/entities", 502, type="Lamp")
+
+
 async def test_tenants_are_mapped(towns: Any) -> None:
     sejong, osong = await towns("sejong", "osong")
     mine = {"NGSILD-Tenant": "city-a"}

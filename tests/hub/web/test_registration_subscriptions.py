@@ -204,6 +204,8 @@ FAULTS: list[dict[str, Any]] = [
     {"notification": {"endpoint": {"uri": "mqtt://x/y"}}},
     {"notification": {"endpoint": {"uri": "http://a.example", "accept": "text/plain"}}},
     {"notification": {"endpoint": {"uri": "http://a.example", "receiverInfo": []}}},
+    {"notification": {"endpoint": {"uri": "http://a.example"}, "attributes": []}},
+    {"timeInterval": 5, "watchedAttributes": ["power"]},
     {"colour": "red"},
 ]
 
@@ -213,4 +215,12 @@ async def test_what_breaks_a_rule_is_refused(ask: Any) -> None:
         answer = await ask("POST", HERE, 400, json=wish("http://receiver.example", **fault), error="BadRequestData")
         assert answer.json()["detail"], fault
     assert (await ask("GET", HERE, 200)).json() == []
-    await ask("POST", HERE, 422, json=wish("http://receiver.example", timeInterval=5), error="OperationNotSupported")
+
+
+async def test_periodic_notifications(ask: Any, receiver: Receiver) -> None:
+    await ask("POST", HERE, 201, json=wish(receiver.url, timeInterval=0.2, notificationTrigger=["entityCreated"]))
+    await ask("POST", SOURCES, 201, json=source("1"))
+    first, second = (await receiver.next())[1], (await receiver.next())[1]
+    assert first["triggerReason"] == second["triggerReason"] == "updated"
+    assert first["data"][0]["id"] == source("1")["id"]
+    await ask("PATCH", f"{HERE}/{ONE}", 204, json={"timeInterval": None, "isActive": False})

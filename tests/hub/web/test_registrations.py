@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from sejong.app import open_city
 from sejong.hub.federation import registering
+from sejong.hub.ngsi.sourcing import Wanted
 from sejong.hub.service import Hub
 from sejong.kit.city import City
+from sejong.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -266,6 +269,24 @@ async def test_tenants_and_ends(ask: Any, city: City) -> None:
     async with asyncio.timeout(5):
         while hub.registry.has(0):
             await asyncio.sleep(0.02)
+
+
+async def test_another_process_hears_of_registrations(ask: Any, settings: Settings) -> None:
+    async with open_city(settings) as other:
+        registry = other.part(Hub).registry
+        await asyncio.wait_for(other.part(Hub).bell.listening.wait(), 5)
+        assert not registry.has(0)
+        await ask("POST", HERE, 201, json=source())
+        async with asyncio.timeout(5):
+            while not registry.has(0):
+                await asyncio.sleep(0.01)
+        lamp = Wanted(types=frozenset({"https://uri.etsi.org/ngsi-ld/default-context/Lamp"}))
+        ((found, part),) = registry.matching(0, [lamp], None)
+        assert (found.id, part.who, part.names) == (ONE, (lamp,), None)
+        await ask("DELETE", f"{HERE}/{ONE}", 204)
+        async with asyncio.timeout(5):
+            while registry.has(0):
+                await asyncio.sleep(0.01)
 
 
 async def test_identity(ask: Any, city: City) -> None:

@@ -50,7 +50,7 @@ async def announce(
     moment = format_instant(now)
     for row in await store.SUBSCRIPTIONS.all(connection, tenant):
         doc = msgspec.json.decode(row.doc)
-        if not is_active(doc, moment):
+        if "timeInterval" in doc or not is_active(doc, moment):
             continue
         query = query_of(doc)
         before, after = _met(query, old, moment), _met(query, new, moment)
@@ -69,6 +69,19 @@ def _met(query: SourceQuery, doc: Doc | None, now: str) -> bool:
     if doc is None:
         return False
     return query.admits(source_of(doc), {"createdAt": now, "modifiedAt": now})
+
+
+async def tell_all(hub: Hub, connection: Connection, row: RegistryRow, doc: Doc, reason: str, now: datetime) -> None:
+    """Write down one notification of all registrations that match; none when none does."""
+    query = query_of(doc)
+    matching: list[Doc] = []
+    for known in await store.OF_TENANT.all(connection, row.tenant, now):
+        times = {"createdAt": format_instant(known.created), "modifiedAt": format_instant(known.modified)}
+        source = msgspec.json.decode(known.doc)
+        if query.admits(source_of(source), times):
+            matching.append(source)
+    if matching:
+        await tell(hub, connection, row, doc, reason, matching, now)
 
 
 async def tell(
@@ -140,6 +153,11 @@ class Messenger:
         hub = self._hub
         now = hub.clock.now()
         async with hub.pool.acquire(timeout=10) as connection:
+            async with connection.transaction():
+                for row in await store.PERIODIC.all(connection, now):
+                    doc = msgspec.json.decode(row.doc)
+                    if is_active(doc, format_instant(now)):
+                        await tell_all(hub, connection, row, doc, "updated", now)
             waiting = await store.TAKE.one(connection, now, now + timedelta(seconds=LEASE))
             if waiting is None:
                 due = await store.NEXT_DUE.value(connection)

@@ -18,7 +18,7 @@ from sejong.hub.federation.journey import Journey
 from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import BadRequestData, ResourceNotFound
 from sejong.hub.ngsi.gathering import Told, read_told, unite
-from sejong.hub.ngsi.members import Doc
+from sejong.hub.ngsi.members import ENTITY_HEAD, Doc
 from sejong.hub.ngsi.q import Query, link_depth, render, terms
 from sejong.hub.ngsi.qtree import Name, OneOf, Range, Value
 from sejong.hub.ngsi.scope import render_scope_q
@@ -93,7 +93,7 @@ async def _one(journey: Journey, match: Match, entity_id: str) -> Doc | None:
     source, part = match
     ctx = await journey.naming(source)
     if "retrieveEntity" not in source.operations:
-        found = await _page(journey, source, ctx, _parameters(part.who[0], part.names, ctx), 1, 0)
+        found = await _page(journey, source, ctx, parameters(part.who[0], part.names, ctx), 1, 0)
         return found.get(entity_id)
     params = {"options": "sysAttrs", **_attrs(part.names, ctx)}
     reply = await journey.call(source, "GET", f"/entities/{quote(entity_id, safe='')}", params)
@@ -106,10 +106,20 @@ async def _one(journey: Journey, match: Match, entity_id: str) -> Doc | None:
 
 
 def _read(journey: Journey, source: Source, body: Any, ctx: Context) -> Doc | None:
+    """An entity as a source tells it, without what it never registered to know; None when nothing is left."""
     try:
-        return read_told(body, ctx, journey.hub.now())
+        entity = read_told(body, ctx, journey.hub.now())
     except BadRequestData as error:
         raise SourceFault(source, "invalid", f"what it answered is no entity: {error.detail}") from error
+    if entity is None:
+        return None
+    part = source.part((Wanted(frozenset({entity["id"]}), None, frozenset(entity["type"])),), None)
+    if part is None:
+        return None
+    if part.names is None:
+        return entity
+    kept = {key: value for key, value in entity.items() if key in ENTITY_HEAD or key in part.names}
+    return kept if kept.keys() - ENTITY_HEAD else None
 
 
 # --- many entities ----------------------------------------------------------------------------------------------------
@@ -120,11 +130,11 @@ async def query(journey: Journey, asked: Asked) -> Gathered | None:
 
     Ours come first in the order of their creation, then those only others have, source by source.
     """
-    who = tuple(map(_wanted, asked.selection.who)) or ANYTHING
+    who = wanted_of_selection(asked.selection)
     matches = journey.sources(who, asked.names, _QUERY, asked.csf)
     if not matches:
         return None
-    push = None if asked.split else _filters(asked.selection)
+    push = None if asked.split else filters_of(asked.selection)
     everything = asked.split or asked.count or push is None
     need = MOST_FROM_ONE if everything else min(MOST_FROM_ONE, asked.offset + asked.limit + 1)
 
@@ -140,12 +150,17 @@ async def query(journey: Journey, asked: Asked) -> Gathered | None:
     return await _paged(journey, asked, local[0], told, matches)
 
 
+def wanted_of_selection(selection: Selection) -> tuple[Wanted, ...]:
+    """The entities a query means as far as ids and types say, in the words of registrations."""
+    return tuple(map(_wanted, selection.who)) or ANYTHING
+
+
 def _wanted(who: Who) -> Wanted:
     types = None if who.types is None or who.types.every_type else who.types.types
     return Wanted(None if who.ids is None else frozenset(who.ids), who.pattern, types)
 
 
-def _filters(selection: Selection) -> dict[str, Any] | None:
+def filters_of(selection: Selection) -> dict[str, Any] | None:
     """The filters of a query as a source can apply them by itself; None when it could misread them."""
     found: dict[str, Any] = {}
     if selection.q is not None:
@@ -182,8 +197,8 @@ async def _query_one(journey: Journey, match: Match, push: Mapping[str, Any], ne
     ctx = await journey.naming(source)
     entities: dict[str, Doc] = {}
     complete = True
-    for wanted in _joined(part.who):
-        params = _parameters(wanted, part.names, ctx) | _spelled(push, ctx)
+    for wanted in joined(part.who):
+        params = parameters(wanted, part.names, ctx) | spelled(push, ctx)
         offset = 0
         while len(entities) < need:
             size = min(PAGE, need - len(entities))
@@ -197,7 +212,7 @@ async def _query_one(journey: Journey, match: Match, push: Mapping[str, Any], ne
     return _Answered(entities, complete)
 
 
-def _joined(who: Sequence[Wanted]) -> list[Wanted]:
+def joined(who: Sequence[Wanted]) -> list[Wanted]:
     """The same entities in fewer descriptions: types asked for alike are asked for together, many ids in parts."""
     by_rest: dict[tuple[Names | None, str | None], set[str] | None] = {}
     for wanted in who:
@@ -216,7 +231,8 @@ def _joined(who: Sequence[Wanted]) -> list[Wanted]:
     return found
 
 
-def _parameters(wanted: Wanted, names: Names | None, ctx: Context) -> dict[str, str]:
+def parameters(wanted: Wanted, names: Names | None, ctx: Context) -> dict[str, str]:
+    """Some entities and attributes as the parameters of a query."""
     params = {"options": "sysAttrs"}
     if wanted.ids is not None:
         params["id"] = ",".join(sorted(wanted.ids))
@@ -231,7 +247,9 @@ def _attrs(names: Names | None, ctx: Context) -> dict[str, str]:
     return {} if names is None else {"attrs": ",".join(sorted(ctx.compact(name) for name in names))}
 
 
-def _spelled(push: Mapping[str, Any], ctx: Context) -> dict[str, str]:
+def spelled(push: Mapping[str, Any], ctx: Context) -> dict[str, str]:
+    """Filters as the parameters of a query, in the names of a source."""
+
     def spell(name: Name) -> str:
         return ctx.compact(name.key)
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import msgspec
 
-from sejong.hub.federation.notices import tell
-from sejong.hub.federation.registering import times_of
+from sejong.hub.federation.notices import tell_all
 from sejong.hub.ngsi.errors import AlreadyExists, ResourceNotFound
-from sejong.hub.ngsi.source_subscription import is_active, query_of
-from sejong.hub.ngsi.sourcing import source_of
+from sejong.hub.ngsi.source_subscription import is_active
 from sejong.hub.service import Hub
 from sejong.hub.store import registry as store
 from sejong.hub.store.registry import RegistryRow
@@ -26,17 +24,14 @@ async def subscribe(hub: Hub, tenant: int, doc: Doc) -> str:
     now = hub.clock.now()
     async with hub.pool.acquire(timeout=10) as connection, connection.transaction():
         await store.LOCK.run(connection, tenant)
-        if not await store.ADD_SUBSCRIPTION.run(connection, tenant, doc["id"], msgspec.json.encode(doc), now):
+        if not await store.ADD_SUBSCRIPTION.run(
+            connection, tenant, doc["id"], msgspec.json.encode(doc), now, doc.get("timeInterval")
+        ):
             raise AlreadyExists(f"there is a subscription {doc['id']} already")
         row = await store.SUBSCRIPTION.one(connection, tenant, doc["id"])
         assert row is not None
         if is_active(doc, hub.now()):
-            query = query_of(doc)
-            rows = await store.OF_TENANT.all(connection, tenant, now)
-            known = [(msgspec.json.decode(one.doc), times_of(one)) for one in rows]
-            matching = [source for source, times in known if query.admits(source_of(source), times)]
-            if matching:
-                await tell(hub, connection, row, doc, "newlyMatching", matching, now)
+            await tell_all(hub, connection, row, doc, "newlyMatching", now)
     return doc["id"]
 
 
@@ -47,7 +42,7 @@ async def change(hub: Hub, tenant: int, subscription_id: str, patch: Callable[[D
         row = await store.SUBSCRIPTION.one(connection, tenant, subscription_id)
         new = patch(msgspec.json.decode(_there(row, subscription_id).doc))
         await store.CHANGE_SUBSCRIPTION.run(
-            connection, tenant, subscription_id, msgspec.json.encode(new), hub.clock.now()
+            connection, tenant, subscription_id, msgspec.json.encode(new), hub.clock.now(), new.get("timeInterval")
         )
 
 

@@ -21,6 +21,8 @@ create table hub.source_subscription(
     tenant       smallint not null references hub.tenant(no),
     id           text not null,
     doc          bytea not null,            -- the checked subscription (JSON text)
+    period       float8,                    -- seconds between periodic notifications
+    due          timestamptz,               -- the next of those
     created      timestamptz not null,
     modified     timestamptz not null,
     sent         bigint not null default 0,
@@ -29,6 +31,8 @@ create table hub.source_subscription(
     last_failure timestamptz,
     primary key (tenant, id)
 );
+
+create index source_subscription_due on hub.source_subscription(due) where due is not null;
 
 -- Notifications about registrations that wait to be delivered.
 create table hub.source_notification(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sejong.hub.ngsi.context import Context
-from sejong.hub.ngsi.errors import BadRequestData, OperationNotSupported
+from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.ngsi.fault import Fault, shown
 from sejong.hub.ngsi.geo import parse_geo
 from sejong.hub.ngsi.grammar import instant_key, is_uri, known_instant
@@ -23,6 +23,10 @@ from sejong.hub.ngsi.source_query import SourceQuery
 from sejong.hub.ngsi.sourcing import ANYTHING, wanted_of
 
 KIND: Final = "Subscription"
+_UNCHECKED: Final = frozenset(
+    {"notificationTrigger", "datasetId", "localOnly", "splitEntities", "expandValues", "jsonKeys", "ngsildConformance"}
+)
+"""Members every subscription may have and that mean nothing for one to registrations: kept as they are."""
 _IGNORED: Final = frozenset({"createdAt", "modifiedAt", "status", "@context"})
 _OUTPUT_ONLY: Final = frozenset(
     {"status", "timesSent", "timesFailed", "lastNotification", "lastSuccess", "lastFailure"}
@@ -91,10 +95,8 @@ def _complete(doc: Doc) -> Doc:
             raise BadRequestData(f"{name}: required")
     if "entities" not in doc and "watchedAttributes" not in doc:
         raise BadRequestData("entities or watchedAttributes: one of them is required")
-    if "timeInterval" in doc:
-        if "watchedAttributes" in doc or "throttling" in doc:
-            raise BadRequestData("timeInterval excludes watchedAttributes and throttling")
-        raise OperationNotSupported("periodic notifications about registrations are not carried out by this hub")
+    if "timeInterval" in doc and ("watchedAttributes" in doc or "throttling" in doc):
+        raise BadRequestData("timeInterval excludes watchedAttributes and throttling")
     return doc
 
 
@@ -108,6 +110,9 @@ def _checked(body: Any, ctx: Context, now: str, *, whole: bool) -> Doc:
     out: Doc = {}
     for name, value in body.items():
         if name in _IGNORED:
+            continue
+        if name in _UNCHECKED:
+            out[name] = value
             continue
         if name not in _CHECKS:
             raise BadRequestData(f"a subscription to registrations has no member {shown(name)}")
@@ -208,6 +213,9 @@ def _notification(value: Any, ctx: Context) -> Doc:
     for name in ("timeout", "cooldown"):
         if name in endpoint:
             _positive(endpoint[name], ctx)
+    for name in ("attributes", "pick", "omit"):
+        if name in value and not (isinstance(value[name], list) and value[name]):
+            raise Fault("must be a list with at least one item", name)
     pairs = endpoint.get("receiverInfo", [{"key": "a", "value": "b"}])
     if not (isinstance(pairs, list) and pairs and all(map(_is_pair, pairs))):
         raise Fault("must be a list of objects with key and value", "endpoint.receiverInfo")

@@ -64,13 +64,26 @@ TELL = Sql("select pg_notify('hub_registry', $1)")
 SUBSCRIPTIONS = Sql(f"select {_COLUMNS} from hub.source_subscription where tenant = $1 order by no", RegistryRow)
 SUBSCRIPTION = Sql(f"select {_COLUMNS} from hub.source_subscription where tenant = $1 and id = $2", RegistryRow)
 ADD_SUBSCRIPTION = Sql("""
-insert into hub.source_subscription(tenant, id, doc, created, modified) values ($1, $2, $3, $4, $4)
+insert into hub.source_subscription(tenant, id, doc, created, modified, period, due)
+values ($1, $2, $3, $4::timestamptz, $4::timestamptz, $5::float8, $4::timestamptz + make_interval(secs => $5::float8))
 on conflict do nothing
 """)
 CHANGE_SUBSCRIPTION = Sql("""
-update hub.source_subscription set doc = $3, modified = $4 where tenant = $1 and id = $2
+update hub.source_subscription set doc = $3, modified = $4::timestamptz, period = $5::float8,
+    due = $4::timestamptz + make_interval(secs => $5::float8)
+where tenant = $1 and id = $2
 """)
 REMOVE_SUBSCRIPTION = Sql("delete from hub.source_subscription where tenant = $1 and id = $2")
+PERIODIC = Sql(
+    f"""
+update hub.source_subscription set due = $1::timestamptz + make_interval(secs => period)
+where no in (
+    select no from hub.source_subscription where due <= $1 order by due limit 10 for update skip locked
+)
+returning {_COLUMNS}
+""",
+    RegistryRow,
+)
 
 WAIT = Sql("""
 insert into hub.source_notification(tenant, subscription, body, due) values ($1, $2, $3, $4)
@@ -86,7 +99,9 @@ returning n.no, n.tenant::int as tenant, t.name as tenant_name, n.subscription, 
 """,
     Waiting,
 )
-NEXT_DUE = Sql("select min(due) from hub.source_notification")
+NEXT_DUE = Sql("""
+select least((select min(due) from hub.source_notification), (select min(due) from hub.source_subscription))
+""")
 DONE = Sql("delete from hub.source_notification where no = $1")
 LATER = Sql("update hub.source_notification set due = $2 where no = $1")
 NOTE_SENT = Sql("""

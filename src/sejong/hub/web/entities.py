@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
+from sejong.hub.federation.purging import purge_elsewhere
 from sejong.hub.federation.writes import CREATE, Action
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change
@@ -22,6 +23,7 @@ from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.service import creating, existing
 from sejong.hub.web.answers import created, entity_location, no_content, update_result
 from sejong.hub.web.asked import refuse_later, selection_of
+from sejong.hub.web.distributed import is_distributed, journey_of
 from sejong.hub.web.distributed_writes import changed_together
 from sejong.hub.web.request import NgsiRequest, own_tenant
 from sejong.kernel.errors import CityError
@@ -256,4 +258,7 @@ async def purge(hub: Hub, request: NgsiRequest) -> Response:
         for result in await hub.change_all(request.tenant, [(entity_id, step) for entity_id in ids]):
             if isinstance(result, CityError):
                 raise result
+    if is_distributed(hub, request):
+        journey = journey_of(hub, request)
+        await purge_elsewhere(journey, selection, {"keep": kept, "drop": dropped})
     return no_content()
