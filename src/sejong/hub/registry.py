@@ -40,14 +40,23 @@ class _Shelf:
     def __init__(self, sources: Sequence[Source]) -> None:
         self.order = {source.id: place for place, source in enumerate(sources)}
         self.by_id: dict[str, list[Source]] = {}
+        self.named_by_type: dict[str, list[Source]] = {}
+        """Those that name their entities by id, filed by type as well."""
+        self.named_untyped: list[Source] = []
         self.by_type: dict[str, list[Source]] = {}
         self.others: list[Source] = []
         for source in sources:
             entities = [entity for info in source.information for entity in info.entities]
+            typed = all(entity.types is not None for entity in entities)
+            kinds = [one for entity in entities for one in entity.types or ()]
             if all(entity.ids is not None for entity in entities):
                 _file(self.by_id, source, (one for entity in entities for one in entity.ids or ()))
-            elif all(entity.types is not None for entity in entities):
-                _file(self.by_type, source, (one for entity in entities for one in entity.types or ()))
+                if typed:
+                    _file(self.named_by_type, source, kinds)
+                else:
+                    self.named_untyped.append(source)
+            elif typed:
+                _file(self.by_type, source, kinds)
             else:
                 self.others.append(source)
 
@@ -55,11 +64,18 @@ class _Shelf:
         """The registrations that may concern these entities, oldest first."""
         found = {source.id: source for source in self.others}
         for wanted in who:
-            for index, keys in ((self.by_id, wanted.ids), (self.by_type, wanted.types)):
-                parts = index.values() if keys is None else (index[key] for key in keys if key in index)
-                for sources in parts:
-                    found.update((source.id, source) for source in sources)
+            parts = _under(self.by_type, wanted.types)
+            if wanted.ids is not None:
+                parts += _under(self.by_id, wanted.ids)
+            else:
+                parts += [*_under(self.named_by_type, wanted.types), self.named_untyped]
+            for sources in parts:
+                found.update((source.id, source) for source in sources)
         return sorted(found.values(), key=lambda source: self.order[source.id])
+
+
+def _under(index: dict[str, list[Source]], keys: Names | None) -> list[list[Source]]:
+    return list(index.values()) if keys is None else [index[key] for key in keys if key in index]
 
 
 def _file(index: dict[str, list[Source]], source: Source, keys: Iterable[str]) -> None:
@@ -102,6 +118,10 @@ class Registry:
             for row in rows:
                 by_tenant.setdefault(row.tenant, []).append(source_of(msgspec.json.decode(row.doc)))
             self._shelves = {tenant: _Shelf(sources) for tenant, sources in by_tenant.items()}
+
+    def file(self, tenant: int, sources: Sequence[Source]) -> None:
+        """Know these registrations of a tenant, and no others."""
+        self._shelves[tenant] = _Shelf(sources)
 
     async def heard(self, _: str) -> None:
         """Some process changed a registration."""

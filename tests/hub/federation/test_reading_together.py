@@ -10,6 +10,11 @@ import msgspec
 import pytest
 from tests.hub.federation.towns import Town, Wire, lamp, told
 
+from sejong.hub.federation.journey import Journey
+from sejong.hub.federation.reads import Asked, candidates, united
+from sejong.hub.ngsi.typeselect import TypeSelection
+from sejong.hub.selection import Selection, Who
+
 pytestmark = pytest.mark.anyio
 
 LAMP = "/entities/urn:ngsi-ld:Lamp:1"
@@ -280,6 +285,30 @@ async def test_a_source_is_believed_only_in_what_it_registered(towns: Any, wire:
     wire.answer = told(mine, lamp("2", power=power(3)), {"id": LAMP[10:], "type": "Car", "power": power(4)})
     (seen,) = await sejong.ask.find(type="Lamp")
     assert (seen["power"]["value"], seen["colour"]["value"]) == (2, "red")
+
+
+async def test_a_fixed_set_of_entities_can_be_asked_for_again(towns: Any) -> None:
+    sejong, osong = await towns("sejong", "osong")
+    await sejong.ask.make(lamp("1", power=power(1)), lamp("2", power=power(2)))
+    await osong.ask.make(lamp("2", height=5), lamp("3", power=power(3)))
+    registration = await sejong.knows(osong)
+    journey = Journey(sejong.hub, 0, "", {})
+    kind = TypeSelection((("https://uri.etsi.org/ngsi-ld/default-context/Lamp",),))
+    asked = Asked(selection=Selection(who=(Who(types=kind),)), names=None, limit=0, offset=0)
+    known = await candidates(journey, asked)
+    prefix = "urn:ngsi-ld:Lamp:"
+    assert known == {
+        f"{prefix}1": ["@none"],
+        f"{prefix}2": ["@none", registration],
+        f"{prefix}3": [registration],
+    }
+    await osong.ask("DELETE", f"/entities/{prefix}3", 204)
+    whole = await united(journey, list(known), asked)
+    assert [one["id"][-1] for one in whole] == ["1", "2"]
+    assert whole[1].keys() >= {
+        "https://uri.etsi.org/ngsi-ld/default-context/height",
+        "https://uri.etsi.org/ngsi-ld/default-context/power",
+    }
 
 
 async def test_many_entities_come_in_pages(towns: Any) -> None:

@@ -150,6 +150,40 @@ async def query(journey: Journey, asked: Asked) -> Gathered | None:
     return await _paged(journey, asked, local[0], told, matches)
 
 
+async def candidates(journey: Journey, asked: Asked) -> dict[str, list[str]]:
+    """Every entity a query may mean and who knows of it: `@none` for this hub, else ids of registrations.
+
+    This is what an entity map holds (clause 5.14); at most MOST_FROM_ONE entities of each source.
+    """
+    matches = journey.sources(wanted_of_selection(asked.selection), asked.names, _QUERY, asked.csf)
+    push = None if asked.split else filters_of(asked.selection)
+
+    async def ask(match: Match) -> _Answered:
+        return await _query_one(journey, match, push or {}, MOST_FROM_ONE)
+
+    wide = asked.selection if push is not None else Selection(who=asked.selection.who)
+    ids, told = await asyncio.gather(journey.hub.ids_of(journey.tenant, wide), journey.ask_all(matches, ask))
+    found = {one: ["@none"] for part in ids for one in part}
+    for source, answered in told:
+        for one in answered.entities:
+            found.setdefault(one, []).append(source.id)
+    return found
+
+
+async def united(journey: Journey, ids: Sequence[str], asked: Asked) -> list[Doc]:
+    """These entities as all hubs know them, in this order, those left out that a query no longer means."""
+    who = tuple(Wanted(frozenset(ids), one.pattern, one.types) for one in wanted_of_selection(asked.selection))
+    matches = journey.sources(who, asked.names, _QUERY, asked.csf)
+
+    async def ask(match: Match) -> _Answered:
+        return await _query_one(journey, match, {}, MOST_FROM_ONE)
+
+    ours, told = await asyncio.gather(journey.hub.found(journey.tenant, ids), journey.ask_all(matches, ask))
+    test = asked.selection.test()
+    whole = [unite(parts) for one in ids if (parts := _parts(ours.get(one), one, told))]
+    return [entity for entity in whole if test(entity)]
+
+
 def wanted_of_selection(selection: Selection) -> tuple[Wanted, ...]:
     """The entities a query means as far as ids and types say, in the words of registrations."""
     return tuple(map(_wanted, selection.who)) or ANYTHING
