@@ -42,12 +42,13 @@ WANTED = st.builds(
 
 def filed(informations: list[Any]) -> tuple[Registry, list[Any]]:
     registry = Registry(None, SystemClock())  # type: ignore[arg-type]  # no database is asked
-    sources = [
-        source_of({"id": f"urn:r:{n}", "endpoint": "http://x", "information": info})
-        for n, info in enumerate(informations)
-    ]
-    registry.file(0, sources)
-    return registry, sources
+    docs = [{"id": f"urn:r:{n}", "endpoint": "http://x", "information": info} for n, info in enumerate(informations)]
+    for doc in docs:
+        registry.know(0, doc["id"], doc)
+    registry.know(0, "urn:r:gone", {**docs[0], "id": "urn:r:gone"} if docs else None)
+    registry.know(0, "urn:r:gone", None)
+    assert registry.has(0) is bool(docs)
+    return registry, [source_of(doc) for doc in docs]
 
 
 @given(REGISTRATIONS, st.lists(WANTED, min_size=1, max_size=2), st.none() | some(NAMES).map(frozenset))

@@ -48,8 +48,10 @@ class Bell:
     async def _listen(self) -> None:
         away = False
         while True:
+            self._said = asyncio.Queue()
             try:
                 async with self._pool.acquire(timeout=10) as connection:
+                    connection.add_termination_listener(self._ended)
                     for channel in self._hearers:
                         await connection.add_listener(channel, self._rung)
                     try:
@@ -60,6 +62,7 @@ class Bell:
                         away = False
                         await self._pass_on(connection)
                     finally:
+                        connection.remove_termination_listener(self._ended)
                         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                             for channel in self._hearers:
                                 await connection.remove_listener(channel, self._rung)
@@ -76,7 +79,12 @@ class Bell:
             except TimeoutError:
                 await connection.execute("select 1")
                 continue
+            if not channel:
+                raise ConnectionError("the connection has ended")
             await self._hearers[channel](text)
+
+    def _ended(self, _: object) -> None:
+        self._said.put_nowait(("", ""))
 
     def _rung(self, _: object, __: object, channel: str, payload: object) -> None:
         self._said.put_nowait((channel, str(payload)))

@@ -15,16 +15,25 @@ import msgspec
 import structlog
 
 from sejong.hub.ngsi.instants import format_instant
+from sejong.hub.ngsi.members import Doc
 from sejong.hub.ngsi.sourcing import Names, Part, Source, Wanted, source_of
 from sejong.hub.store import registry as store
 from sejong.kernel.clock import Clock
 from sejong.kit.postgres import AWAY, Pool
 
 log = structlog.get_logger("hub")
+LONGEST_NOTICE = 7000
+"""Bytes of an id that fit a notification (PostgreSQL allows 8,000)."""
 COUNT_EVERY = 5.0
 """Seconds between two writings of how calls to sources went. Chosen."""
 
 Match = tuple[Source, Part]
+
+
+def notice_of(tenant: int, source_id: str) -> str:
+    """What is said on `hub_registry` when a registration changes."""
+    said = msgspec.json.encode((tenant, source_id)).decode()
+    return said if len(said.encode()) <= LONGEST_NOTICE else ""
 
 
 class _Calls(msgspec.Struct):
@@ -88,6 +97,7 @@ class Registry:
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
+        self._sources: dict[int, dict[str, Source]] = {}
         self._shelves: dict[int, _Shelf] = {}
         self._calls: dict[tuple[int, str], _Calls] = {}
         self._task: asyncio.Task[None] | None = None
@@ -114,22 +124,41 @@ class Registry:
         async with self._refreshing:
             async with self._pool.acquire(timeout=10) as connection:
                 rows = await store.EVERY.all(connection)
-            by_tenant: dict[int, list[Source]] = {}
+            self._sources, self._shelves = {}, {}
             for row in rows:
-                by_tenant.setdefault(row.tenant, []).append(source_of(msgspec.json.decode(row.doc)))
-            self._shelves = {tenant: _Shelf(sources) for tenant, sources in by_tenant.items()}
+                self.know(row.tenant, row.id, msgspec.json.decode(row.doc))
 
-    def file(self, tenant: int, sources: Sequence[Source]) -> None:
-        """Know these registrations of a tenant, and no others."""
-        self._shelves[tenant] = _Shelf(sources)
+    async def heard(self, said: str) -> None:
+        """Some process changed a registration (empty: perhaps several)."""
+        if not said:
+            await self.refresh()
+            return
+        tenant, source_id = msgspec.json.decode(said, type=tuple[int, str])
+        async with self._refreshing:
+            async with self._pool.acquire(timeout=10) as connection:
+                row = await store.ONE.one(connection, tenant, source_id)
+            self.know(tenant, source_id, None if row is None else msgspec.json.decode(row.doc))
 
-    async def heard(self, _: str) -> None:
-        """Some process changed a registration."""
-        await self.refresh()
+    def know(self, tenant: int, source_id: str, doc: Doc | None) -> None:
+        """A registration is like this from now on (None: there is none)."""
+        known = self._sources.setdefault(tenant, {})
+        if doc is None:
+            known.pop(source_id, None)
+        else:
+            known[source_id] = source_of(doc)
+        if not known:
+            del self._sources[tenant]
+        self._shelves.pop(tenant, None)  # filed anew when the next question comes
 
     def has(self, tenant: int) -> bool:
         """Whether anything of this tenant is kept elsewhere too. The one question every request asks."""
-        return tenant in self._shelves
+        return tenant in self._sources
+
+    def _shelf(self, tenant: int) -> _Shelf | None:
+        shelf = self._shelves.get(tenant)
+        if shelf is None and tenant in self._sources:
+            shelf = self._shelves[tenant] = _Shelf(list(self._sources[tenant].values()))
+        return shelf
 
     def matching(
         self, tenant: int, who: Sequence[Wanted], names: Names | None, *, via: Iterable[str] = ()
@@ -138,7 +167,7 @@ class Registry:
 
         `via`: hubs the question has come through; registrations of those do not match (clause 5.12).
         """
-        shelf = self._shelves.get(tenant)
+        shelf = self._shelf(tenant)
         if shelf is None:
             return []
         passed, now = frozenset(via), format_instant(self._clock.now())

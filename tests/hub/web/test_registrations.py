@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from sejong.app import open_city
@@ -271,6 +274,16 @@ async def test_tenants_and_ends(ask: Any, city: City) -> None:
             await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def asyncpg_of(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of nobody's pool."""
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def test_another_process_hears_of_registrations(ask: Any, settings: Settings) -> None:
     async with open_city(settings) as other:
         registry = other.part(Hub).registry
@@ -283,10 +296,20 @@ async def test_another_process_hears_of_registrations(ask: Any, settings: Settin
         lamp = Wanted(types=frozenset({"https://uri.etsi.org/ngsi-ld/default-context/Lamp"}))
         ((found, part),) = registry.matching(0, [lamp], None)
         assert (found.id, part.who, part.names) == (ONE, (lamp,), None)
-        await ask("DELETE", f"{HERE}/{ONE}", 204)
+        await ask("PATCH", f"{HERE}/{ONE}", 204, json={"contextSourceAlias": "osong"})
         async with asyncio.timeout(5):
-            while registry.has(0):
+            while registry.matching(0, [lamp], None, via=["osong"]):
                 await asyncio.sleep(0.01)
+        # Also after every connection to the database was lost.
+        async with asyncpg_of(settings) as connection:
+            await connection.execute("delete from hub.registration")  # said to nobody
+            await connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        async with asyncio.timeout(10):
+            while registry.has(0):
+                await asyncio.sleep(0.02)
 
 
 async def test_identity(ask: Any, city: City) -> None:

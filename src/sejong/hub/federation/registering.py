@@ -17,6 +17,7 @@ from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.ngsi.source_query import SourceQuery
 from sejong.hub.ngsi.sourcing import Source, Wanted, source_of
 from sejong.hub.ngsi.typeselect import TypeSelection
+from sejong.hub.registry import notice_of
 from sejong.hub.selection import Selection, Who
 from sejong.hub.service import Hub
 from sejong.hub.store import registry as store
@@ -38,8 +39,8 @@ async def register(hub: Hub, tenant: int, doc: Doc) -> str:
         await _refuse_conflicts(hub, connection, tenant, source)
         await store.ADD.run(connection, tenant, source.id, msgspec.json.encode(doc), now, _expiry(doc))
         await announce(hub, connection, tenant, None, doc, now)
-        await store.TELL.run(connection, str(tenant))
-    await hub.registry.refresh()
+        await store.TELL.run(connection, notice_of(tenant, source.id))
+    hub.registry.know(tenant, source.id, doc)
     return source.id
 
 
@@ -53,8 +54,8 @@ async def change(hub: Hub, tenant: int, source_id: str, patch: Callable[[Doc], D
         await _refuse_conflicts(hub, connection, tenant, source_of(new))
         await store.CHANGE.run(connection, tenant, source_id, msgspec.json.encode(new), now, _expiry(new))
         await announce(hub, connection, tenant, old, new, now)
-        await store.TELL.run(connection, str(tenant))
-    await hub.registry.refresh()
+        await store.TELL.run(connection, notice_of(tenant, source_id))
+    hub.registry.know(tenant, source_id, new)
 
 
 async def remove(hub: Hub, tenant: int, source_id: str) -> None:
@@ -65,8 +66,8 @@ async def remove(hub: Hub, tenant: int, source_id: str) -> None:
         old = msgspec.json.decode((await _found(connection, tenant, now, source_id)).doc)
         await store.REMOVE.run(connection, tenant, source_id)
         await announce(hub, connection, tenant, old, None, now)
-        await store.TELL.run(connection, str(tenant))
-    await hub.registry.refresh()
+        await store.TELL.run(connection, notice_of(tenant, source_id))
+    hub.registry.know(tenant, source_id, None)
 
 
 async def remove_expired(hub: Hub, connection: Connection) -> None:
@@ -76,7 +77,7 @@ async def remove_expired(hub: Hub, connection: Connection) -> None:
         await store.LOCK.run(connection, row.tenant)
         await store.REMOVE.run(connection, row.tenant, row.id)
         await announce(hub, connection, row.tenant, msgspec.json.decode(row.doc), None, now)
-        await store.TELL.run(connection, str(row.tenant))
+        await store.TELL.run(connection, notice_of(row.tenant, row.id))
 
 
 async def one(hub: Hub, tenant: int, source_id: str) -> RegistryRow:

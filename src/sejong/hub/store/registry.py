@@ -39,6 +39,7 @@ _COLUMNS = "tenant::int as tenant, id, doc, created, modified, sent, failed, las
 _ALIVE = "(expires is null or expires > $2)"
 LOCK = Sql("select pg_advisory_xact_lock(hashtextextended('hub.registry', $1))")
 EVERY = Sql(f"select {_COLUMNS} from hub.registration order by no", RegistryRow)
+ONE = Sql(f"select {_COLUMNS} from hub.registration where tenant = $1 and id = $2", RegistryRow)
 OF_TENANT = Sql(f"select {_COLUMNS} from hub.registration where tenant = $1 and {_ALIVE} order by no", RegistryRow)
 FIND = Sql(f"select {_COLUMNS} from hub.registration where tenant = $1 and {_ALIVE} and id = $3", RegistryRow)
 ADD = Sql("""
