@@ -179,6 +179,8 @@ async def test_a_purge_reaches_the_sources_that_offer_it(towns: Any, wire: Wire)
     assert len(await osong.ask.find(type="Lamp", attrs="colour", local="true")) == 1
     await sejong.knows(wire, operations=["purgeEntity"])
     wire.answer = (500, b"")
+    await sejong.ask("DELETE", "/entities", 204, type="Lamp", id="urn:a:b", csf='contextSourceAlias=="osong"')
+    assert not wire.requests
     await sejong.ask("DELETE", "/entities", 502, type="Lamp")
 
 

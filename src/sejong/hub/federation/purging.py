@@ -10,17 +10,20 @@ from sejong.hub.federation.faults import failure_of
 from sejong.hub.federation.journey import Journey
 from sejong.hub.federation.reads import filters_of, joined, parameters, spelled, wanted_of_selection
 from sejong.hub.ngsi.errors import OperationNotSupported
+from sejong.hub.ngsi.q import Query
 from sejong.hub.ngsi.sourcing import Names
 from sejong.hub.registry import Match
 from sejong.hub.selection import Selection
 
 
-async def purge_elsewhere(journey: Journey, selection: Selection, parts: Mapping[str, Names | None]) -> None:
+async def purge_elsewhere(
+    journey: Journey, selection: Selection, parts: Mapping[str, Names | None], csf: Query | None = None
+) -> None:
     """Have the sources that offer it purge what a query means (`parts`: attributes to `keep` or to `drop`).
 
     Raises what the first source that failed makes of it; the others have done their part.
     """
-    matches = journey.sources(wanted_of_selection(selection), None, ("purgeEntity",))
+    matches = journey.sources(wanted_of_selection(selection), None, ("purgeEntity",), csf)
     if not matches:
         return
     push = filters_of(selection)

@@ -19,6 +19,7 @@ from sejong.hub.ngsi.entity import expand_attribute, expand_entity, expand_fragm
 from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
 from sejong.hub.ngsi.instants import parse_instant
 from sejong.hub.ngsi.languages import parse_lang
+from sejong.hub.ngsi.q import parse_q
 from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.service import creating, existing
 from sejong.hub.web.answers import created, entity_location, no_content, update_result
@@ -260,5 +261,7 @@ async def purge(hub: Hub, request: NgsiRequest) -> Response:
                 raise result
     if is_distributed(hub, request):
         journey = journey_of(hub, request)
-        await purge_elsewhere(journey, selection, {"keep": kept, "drop": dropped})
+        csf = request.params.get("csf")
+        sources = None if csf is None else parse_q(csf, request.context.attribute)
+        await purge_elsewhere(journey, selection, {"keep": kept, "drop": dropped}, sources)
     return no_content()
