@@ -102,6 +102,8 @@ class Registry:
         self._calls: dict[tuple[int, str], _Calls] = {}
         self._task: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
+        self._own = 0
+        """Changes made by this process: what was read while one happened may be older than it."""
         self.writing = asyncio.Lock()
         """Held while a registration is changed: its checks need a second connection of the pool."""
 
@@ -122,11 +124,14 @@ class Registry:
     async def refresh(self) -> None:
         """Read all registrations anew."""
         async with self._refreshing:
-            async with self._pool.acquire(timeout=10) as connection:
-                rows = await store.EVERY.all(connection)
+            own, rows = -1, []
+            while own != self._own:
+                own = self._own
+                async with self._pool.acquire(timeout=10) as connection:
+                    rows = await store.EVERY.all(connection)
             self._sources, self._shelves = {}, {}
             for row in rows:
-                self.know(row.tenant, row.id, msgspec.json.decode(row.doc))
+                self._know(row.tenant, row.id, msgspec.json.decode(row.doc))
 
     async def heard(self, said: str) -> None:
         """Some process changed a registration (empty: perhaps several)."""
@@ -135,12 +140,19 @@ class Registry:
             return
         tenant, source_id = msgspec.json.decode(said, type=tuple[int, str])
         async with self._refreshing:
-            async with self._pool.acquire(timeout=10) as connection:
-                row = await store.ONE.one(connection, tenant, source_id)
-            self.know(tenant, source_id, None if row is None else msgspec.json.decode(row.doc))
+            own, row = -1, None
+            while own != self._own:
+                own = self._own
+                async with self._pool.acquire(timeout=10) as connection:
+                    row = await store.ONE.one(connection, tenant, source_id)
+            self._know(tenant, source_id, None if row is None else msgspec.json.decode(row.doc))
 
     def know(self, tenant: int, source_id: str, doc: Doc | None) -> None:
-        """A registration is like this from now on (None: there is none)."""
+        """This process has made a registration like this (None: there is none any more)."""
+        self._own += 1
+        self._know(tenant, source_id, doc)
+
+    def _know(self, tenant: int, source_id: str, doc: Doc | None) -> None:
         known = self._sources.setdefault(tenant, {})
         if doc is None:
             known.pop(source_id, None)
