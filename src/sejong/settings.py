@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     clock_start: AwareDatetime | None = Field(
         default=None, description="Real moment from which a faster city clock is counted; every process needs the same."
     )
-    database_pool: int = Field(default=8, ge=5, le=100, description="Database connections per process at most.")
+    database_pool: int = Field(default=10, ge=6, le=100, description="Database connections per process at most.")
     language: Literal["ko", "en"] = Field(default="ko", description="Language shown when a visitor states none.")
     log_style: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
@@ -83,6 +83,20 @@ class Settings(BaseSettings):
         default=3600.0,
         gt=0,
         description="Seconds (of city time) after which a notification that cannot be delivered is given up.",
+    )
+    source_egress: Literal["deny", "public", "any"] = Field(
+        default="any",
+        description="Which context sources and receivers of notifications about them are called: none, those at public "
+        "addresses, or also those at private ones. A hub open to the internet sets `public`.",
+    )
+    source_timeout: float = Field(
+        default=5.0, gt=0, description="Seconds to wait for a context source whose registration names no timeout."
+    )
+    source_alias: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._~:\[\]-]*$",
+        description="Name other hubs know this one by (`Via`, `contextSourceAlias`). Empty: host and port of the "
+        "public address. Every hub of a federation needs its own.",
     )
     temporal_max_instances: int = Field(
         default=10_000, ge=1, description="Most attribute instances in one temporal answer; more gives 206."

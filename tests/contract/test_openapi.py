@@ -265,6 +265,8 @@ def as_sent(case: Case) -> requests.PreparedRequest:
 @pytest.mark.parametrize("label", ASKED_HERE)
 def test_no_request_gets_an_answer_that_was_not_promised(ask: Ask, label: str, mode: GenerationMode) -> None:
     operation = OPERATIONS[label]
+    if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body):
+        pytest.skip("there is nothing in such a request that could break the description")
     there = ask("POST", "/ngsi-ld/v1/entityOperations/upsert", json=[entity_like(thing) for thing in THINGS])
     assert there.status_code in (201, 204), there.text
 

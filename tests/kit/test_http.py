@@ -246,7 +246,7 @@ async def test_a_city_survives_the_death_and_return_of_its_database(tmp_path: Pa
     entity = {"id": "urn:ngsi-ld:Vehicle:1", "type": "Vehicle", "speed": {"type": "Property", "value": 50}}
     place = "/ngsi-ld/v1/entities/urn:ngsi-ld:Vehicle:1"
     with Cluster(tmp_path, fast=True) as cluster:
-        settings = Settings(database_url=cluster.ensure_database(), city="testville", state=tmp_path, database_pool=5)
+        settings = Settings(database_url=cluster.ensure_database(), city="testville", state=tmp_path, database_pool=6)
         await migrate_city(settings)
         async with open_city(settings) as city:
             application = WebCity(settings)

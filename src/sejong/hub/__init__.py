@@ -18,6 +18,8 @@ SERVICE = Service(
         "hub.keep_promises": "sejong.hub.jobs:keep_promises",
         "hub.measure_data_sets": "sejong.hub.jobs:measure_data_sets",
         "hub.trim_notifications": "sejong.hub.jobs:trim_notifications",
+        "hub.trim_contexts": "sejong.hub.jobs:trim_contexts",
+        "hub.remove_expired_registrations": "sejong.hub.jobs:remove_expired_registrations",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
@@ -28,5 +30,7 @@ SERVICE = Service(
         "hub.keep_promises": "37 3 * * *",
         "hub.measure_data_sets": "*/10 * * * *",
         "hub.trim_notifications": "27 * * * *",
+        "hub.trim_contexts": "37 4 * * *",
+        "hub.remove_expired_registrations": "* * * * *",
     },
 )

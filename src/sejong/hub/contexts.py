@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
-import socket
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Protocol
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
 
+from sejong.hub.egress import AddressRefused, check_address
 from sejong.hub.ngsi.context import CORE, Context, MissingDocument, compile_context
 from sejong.hub.ngsi.errors import BadRequestData, LdContextNotAvailable
 from sejong.kernel.clock import Clock
@@ -35,6 +34,18 @@ class _Kept(msgspec.Struct):
     until: float
 
 
+class Shelf(Protocol):
+    """Where documents lie that need no fetching, beyond the memory of this process."""
+
+    async def find(self, url: str) -> tuple[bytes, float] | None:
+        """A document and the seconds it holds, None when it has to be fetched."""
+        ...
+
+    async def keep(self, url: str, document: bytes, life: float) -> None:
+        """Put a fetched document there for `life` seconds."""
+        ...
+
+
 class ContextStore:
     """Compiled contexts by what the request named. Safe to share between all requests of a process."""
 
@@ -46,6 +57,7 @@ class ContextStore:
         self._compiled: dict[bytes, tuple[Context, float]] = {}
         self._client: httpx.AsyncClient | None = None
         self.core = CORE
+        self.shelf: Shelf | None = None
 
     async def close(self) -> None:
         """Close connections to other context hosts."""
@@ -94,7 +106,7 @@ class ContextStore:
         # Everybody who waits for the same document waits for the same download.
         task = self._under_way.get(url)
         if task is None:
-            task = self._under_way[url] = asyncio.create_task(self._download(url))
+            task = self._under_way[url] = asyncio.create_task(self._obtain(url))
             task.add_done_callback(lambda done: self._arrived(url, done))
         return await asyncio.shield(task)
 
@@ -102,6 +114,32 @@ class ContextStore:
         self._under_way.pop(url, None)
         if not task.cancelled():
             task.exception()  # heard, even if nobody waits any more
+
+    def forget(self, url: str | None = None) -> None:
+        """Hold what is at an address (None: at any) no longer for known."""
+        if url is None:
+            self._kept.clear()
+        else:
+            self._kept.pop(url, None)
+        self._compiled.clear()
+
+    async def fetch_anew(self, url: str) -> None:
+        """Fetch a document again. Raises LdContextNotAvailable, BadRequestData; what was known then stays."""
+        await self._download(url)
+        self._compiled.clear()
+
+    async def _obtain(self, url: str) -> _Kept:
+        found = None if self.shelf is None else await self.shelf.find(url)
+        if found is None:
+            return await self._download(url)
+        document, life = found
+        return self._keep(url, _Kept(msgspec.json.decode(document), self._clock.monotonic() + min(life, FOR_EVER)))
+
+    def _keep(self, url: str, kept: _Kept) -> _Kept:
+        if len(self._kept) >= MOST_DOCUMENTS:
+            self._kept.clear()
+        self._kept[url] = kept
+        return kept
 
     async def _download(self, url: str) -> _Kept:
         place, body, headers = await self._fetch(url)
@@ -113,11 +151,11 @@ class ContextStore:
             document = {**document, "@context": _absolute(document["@context"], place)}
         life = self._life(headers)
         kept = _Kept(document, self._clock.monotonic() + life)
-        if len(self._kept) >= MOST_DOCUMENTS:
-            self._kept.clear()
-        if life > 0:
-            self._kept[url] = kept
-        return kept
+        if life <= 0:
+            return kept
+        if self.shelf is not None:
+            await self.shelf.keep(url, msgspec.json.encode(document), life)
+        return self._keep(url, kept)
 
     async def _fetch(self, url: str) -> tuple[str, bytes, httpx.Headers]:
         """Where a document was found in the end, its bytes, its headers. Raises LdContextNotAvailable."""
@@ -155,22 +193,10 @@ class ContextStore:
 
     async def _check_address(self, url: str) -> None:
         """Refuse what the installation does not allow to be fetched (SSRF). Raises LdContextNotAvailable."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise LdContextNotAvailable(f"{url} is not an http address")
-        if self._egress == "deny":
-            raise LdContextNotAvailable(f"{url}: this city fetches no remote contexts")
-        if self._egress == "any":
-            return
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
-            )
-        except OSError as error:
-            raise LdContextNotAvailable(f"{url}: {error}") from error
-        for *_, address in found:
-            if not ipaddress.ip_address(address[0]).is_global:
-                raise LdContextNotAvailable(f"{url}: this city does not fetch from private addresses")
+            await check_address(url, self._egress, "remote contexts")
+        except AddressRefused as refused:
+            raise LdContextNotAvailable(str(refused)) from refused
 
     def _life(self, headers: httpx.Headers) -> float:
         """Seconds a document may be kept. Source: RFC 9111 §4.2.1 (s-maxage before max-age before Expires), §5.2.2."""

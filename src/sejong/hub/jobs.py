@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from sejong.hub.federation import registering
 from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
 from sejong.hub.opendata.retention import forget
 from sejong.hub.service import Hub
@@ -84,3 +85,13 @@ async def trim_notifications(city: City, act: Act) -> None:
     await subscriptions.TRIM_RUNS.run(act.connection)
     await subscriptions.TRIM_DEAD.run(act.connection, act.now - KEEP_DEAD)
     await subscriptions.TRIM_ORPHANS.run(act.connection, act.now - timedelta(hours=1))
+
+
+async def trim_contexts(city: City, act: Act) -> None:
+    """Forget copies of remote @contexts that nobody may believe any more."""
+    await city.part(Hub).library.trim(act.connection)
+
+
+async def remove_expired_registrations(city: City, act: Act) -> None:
+    """Delete registrations whose time has come (they match nothing already) and tell their subscribers."""
+    await registering.remove_expired(city.part(Hub), act.connection)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
+from sejong.hub.bell import Bell
+from sejong.hub.calls import Calls
 from sejong.hub.contexts import ContextStore
 from sejong.hub.history import Histories
+from sejong.hub.library import Library
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
 from sejong.hub.ngsi.context import Context
@@ -21,6 +25,7 @@ from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
 from sejong.hub.past import Past
 from sejong.hub.reader import Reader
+from sejong.hub.registry import Registry
 from sejong.hub.rendered import Rendered
 from sejong.hub.selection import Selection, Who
 from sejong.hub.store import entities as store
@@ -76,7 +81,15 @@ class Hub:
         self.city_context_url = settings.public_url.rstrip("/") + CITY_CONTEXT_PATH
         self.city_context_document: Any = {"@context": {}}
         self.contexts = ContextStore(clock, egress=settings.context_egress, timeout=settings.context_timeout)
+        self.library = Library(pool, clock, self.contexts, settings.public_url)
+        self.subscriptions.host_context = partial(self.library.host, kind="ImplicitlyCreated")
+        self.bell = Bell(pool)
+        self.bell.on("hub_context", self.library.heard)
+        self.registry = Registry(pool, clock)
+        self.bell.on("hub_registry", self.registry.heard)
+        self.calls = Calls(self.registry, clock, egress=settings.source_egress, timeout=settings.source_timeout)
         self.name_with(self.city_context_document)
+        self.opened = clock.now()
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
@@ -85,6 +98,7 @@ class Hub:
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
+        self.opened = self.clock.now()
         async with self.pool.acquire() as connection:
             await self.terms.refresh(connection)
             await self.shapes.refresh(connection)
@@ -94,11 +108,18 @@ class Hub:
             await self._refresh_tenants(connection)
         await self.subscriptions.refresh()
         self.writer.start()
+        self.library.start()
+        await self.registry.start()
+        self.bell.start()
 
     async def close(self) -> None:
         """Finish waiting writes."""
         await self.values.close()
         await self.rollups.close()
+        await self.bell.stop()
+        await self.library.stop()
+        await self.registry.stop()
+        await self.calls.close()
         await self.writer.stop()
         await self.contexts.close()
 

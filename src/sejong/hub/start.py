@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from sejong.hub.device_view import DeviceView
+from sejong.hub.federation.notices import Messenger
 from sejong.hub.feed import ChangeFeed
 from sejong.hub.ingest.mqtt import run_mqtt
 from sejong.hub.ingest.service import Ingest
@@ -28,7 +29,9 @@ log = structlog.get_logger("hub")
 async def start(city: City) -> AsyncIterator[None]:
     """Open the hub for a process of this city."""
     hub = Hub(city.pool, city.clock, city.settings)
+    messenger = Messenger(hub)
     await hub.open()
+    messenger.start()
     feed = ChangeFeed(city.pool, hub.rendered)
     feed.start()
     record = RecordView(hub, feed)
@@ -56,6 +59,7 @@ async def start(city: City) -> AsyncIterator[None]:
             finally:
                 await doorkeeper.stop()
     finally:
+        await messenger.stop()
         await feed.close()
         await keys.stop()
         with suppress(asyncio.TimeoutError):

@@ -141,8 +141,10 @@ async def test_wrong_queries(ask: Any) -> None:
         await ask("POST", PATH, 400, json=body, error="BadRequestData")
     for body in ([], "text", 5, None):
         await ask("POST", PATH, 400, content=str(body).encode(), headers={"Content-Type": "application/json"})
-    for later in ({"csf": "a==1"}, {"splitEntities": True}):
-        await ask("POST", PATH, 400, json={"type": "Query", "q": "speed", **later}, error="InvalidRequest")
+    for wrong in ({"csf": "a=="}, {"csf": 5}, {"splitEntities": 1}):
+        await ask("POST", PATH, 400, json={"type": "Query", "q": "speed", **wrong}, error="BadRequestData")
+    for fine in ({"csf": "a==1"}, {"splitEntities": True}):
+        await ask("POST", PATH, 200, json={"type": "Query", "q": "speed", **fine})
 
 
 async def test_histories(cars: Any) -> None:

@@ -98,6 +98,16 @@ def _pattern(scope: str, parameter: str) -> ScopePattern:
     return ScopePattern(levels, below=path != scope)
 
 
+def render_scope_q(query: ScopeQuery) -> str:
+    """The same question as a ``scopeQ`` parameter again."""
+    groups = [[_spelled(pattern) for pattern in group] for group in query.any_of]
+    return ",".join(group[0] if len(group) == 1 else f"({';'.join(group)})" for group in groups)
+
+
+def _spelled(pattern: ScopePattern) -> str:
+    return "".join(f"/{level}" for level in pattern.levels) + ("/#" if pattern.below else "")
+
+
 def scope_predicate(query: ScopeQuery) -> Callable[[Iterable[str] | None], bool]:
     """A test of the scopes of one entity (None or empty: it has none and never matches)."""
 

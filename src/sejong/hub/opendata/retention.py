@@ -70,8 +70,9 @@ async def forget(catalogue: Catalogue, now: datetime) -> int:
         some = [(no, ano, now - timedelta(days=days)) for no, ano, days in series[start : start + SERIES_AT_ONCE]
                 if days != FOR_EVER]  # fmt: skip
         if some:
-            async with hub.pool.acquire(timeout=10) as connection:
+            async with hub.pool.acquire(timeout=10) as connection, connection.transaction():
                 columns = ([s[0] for s in some], [s[1] for s in some], [s[2] for s in some])
+                await store.DOUBT_SUMMARIES.run(connection, columns[0], columns[2])
                 gone += await store.FORGET.run(connection, *columns)
     whole = [(no, by[None], [ano for ano in by if ano is not None]) for no, by in kept.items() if None in by]
     for start in range(0, len(whole), SERIES_AT_ONCE):
@@ -79,8 +80,9 @@ async def forget(catalogue: Catalogue, now: datetime) -> int:
                  if days != FOR_EVER]  # fmt: skip
         if group:
             named = [(no, ano) for no, _, anos in group for ano in anos]
-            async with hub.pool.acquire(timeout=10) as connection:
+            async with hub.pool.acquire(timeout=10) as connection, connection.transaction():
                 columns = ([g[0] for g in group], [g[1] for g in group], [n[0] for n in named], [n[1] for n in named])
+                await store.DOUBT_SUMMARIES.run(connection, columns[0], columns[1])
                 gone += await store.FORGET_OTHERS.run(connection, *columns)
     async with hub.pool.acquire(timeout=10) as connection, connection.transaction():
         await store.DROP_EMPTY_MONTHS.value(connection, (now - GRACE).date())

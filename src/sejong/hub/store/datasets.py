@@ -160,6 +160,13 @@ delete from hub.hist h using unnest($1::int[], $2::int[], $3::timestamptz[]) as 
 where h.eno = k.eno and h.ano = k.ano and h.t < k.before
 """
 )
+# Hours of which something goes are asked of the history itself until they are summarised again.
+DOUBT_SUMMARIES = Sql(
+    """
+update hub.rollup r set n = null from unnest($1::int[], $2::timestamptz[]) as k(eno, before)
+where r.eno = k.eno and r.hour < k.before and r.n is not null
+"""
+)
 FORGET_OTHERS = Sql(
     """
 delete from hub.hist h using unnest($1::int[], $2::timestamptz[]) as k(eno, before)

@@ -104,9 +104,16 @@ def batch_result(success: Sequence[str], errors: Sequence[tuple[Any, CityError]]
     """207: which entities were written, and for each other one the reason."""
     body = {
         "success": success,
-        "errors": [{"entityId": entity_id, "error": problem_of(error)} for entity_id, error in errors],
+        "errors": [
+            {"entityId": entity_id, "error": problem_of(error), **_registration(error)} for entity_id, error in errors
+        ],
     }
     return Response(_encode(body), 207, media_type=JSON)
+
+
+def _registration(error: CityError) -> dict[str, Any]:
+    source = error.values.get("registration_id")
+    return {} if source is None else {"registrationId": source}
 
 
 def problem_of(error: CityError) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sejong.hub.ngsi.members import LOCATION
 from sejong.hub.ngsi.order import Ordering, parse_order
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.ngsi.projection import Projection, parse_dataset_ids, parse_projection
+from sejong.hub.ngsi.q import parse_q
 from sejong.hub.selection import Selection, Who, select, someone
 from sejong.hub.web.negotiate import GEO_JSON, JSON
 from sejong.hub.web.request import NgsiRequest
@@ -29,15 +30,22 @@ MOST_ON_PAGE = 1000
 DEFAULT_PAGE = 20
 DEEPEST_JOIN = 5
 """Links that are followed one after the other at most. Chosen."""
-LATER = ("entityMap", "entityMapLifetime", "csf", "splitEntities")
+LATER = ("entityMap", "entityMapLifetime")
 """Parameters of the standard that this first half of the hub does not carry out yet: said, never ignored."""
 
 
 def refuse_later(asked: Mapping[str, Any]) -> None:
-    """Say that a parameter (or a member of a Query) is not carried out yet. Raises InvalidRequest."""
+    """Say that a parameter (or a member of a Query) is not carried out yet, or not well formed.
+
+    Raises InvalidRequest, BadRequestData.
+    """
     for name in LATER:
         if asked.get(name, "false") not in ("false", False):
             raise InvalidRequest(f"{name} is not supported by this version of the hub yet")
+    if isinstance(asked.get("csf"), str):
+        parse_q(asked["csf"], str)
+    if not isinstance(asked.get("splitEntities", False), bool | str):
+        raise BadRequestData("splitEntities must be true or false")
 
 
 # --- reading parameters and members ---------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ One bad entity is an entry in the answer, never the end of the others. Items nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
 
+from sejong.hub.federation.writes import CREATE, Action
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change
 from sejong.hub.ngsi.context import Context
@@ -19,6 +21,7 @@ from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
 from sejong.hub.ngsi.grammar import is_uri
 from sejong.hub.service import Step, creating, existing, upserting
 from sejong.hub.web.answers import batch_result, no_content
+from sejong.hub.web.distributed_writes import Divided, divided, failures
 from sejong.hub.web.negotiate import JSON
 from sejong.hub.web.request import NgsiRequest, own_tenant
 from sejong.kernel.errors import CityError
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from sejong.hub.service import Hub
 
 Doc = dict[str, Any]
+UPSERT = Action(name="upsertBatch", method="POST", batch="upsert")
+UPDATE = Action(name="appendAttrs", method="POST", below="/attrs", batch="update")
+MERGE = Action(name="mergeEntity", method="PATCH", batch="merge")
+DELETE = Action(name="deleteEntity", method="DELETE", batch="delete")
+"""The operations as registrations call them, for sources that take entities only one by one (clause 4.20)."""
 LARGEST = 20_000
 """Entities in one batch at most. Chosen: what fits the default body limit."""
 
@@ -34,7 +42,7 @@ LARGEST = 20_000
 async def create(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entityOperations/create"""
     batch = await _Batch.read(hub, request, "create")
-    done = await batch.carry_out(lambda new: creating(new))
+    done = await batch.carry_out(CREATE, lambda new: creating(new))
     if batch.errors:
         return batch_result(done, batch.errors)
     return Response(msgspec.json.encode(done), 201, media_type=JSON)
@@ -44,7 +52,8 @@ async def upsert(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entityOperations/upsert"""
     batch = await _Batch.read(hub, request, "create")
     update = "update" in request.options
-    done = await batch.carry_out(lambda new: upserting(new, update=update))
+    action = msgspec.structs.replace(UPSERT, params={"options": "update"} if update else {})
+    done = await batch.carry_out(action, lambda new: upserting(new, update=update))
     if batch.errors:
         return batch_result(done, batch.errors)
     if batch.made:
@@ -61,13 +70,16 @@ async def update(hub: Hub, request: NgsiRequest) -> Response:
         return existing(new["id"], None, lambda old, now: rules.append_attrs(old, new, now, no_overwrite=keep))
 
     # What was there already stays by the sender's own wish: that is no failure of the entity.
-    return batch.result(await batch.carry_out(step, partly=keep))
+    action = msgspec.structs.replace(UPDATE, params={"options": "noOverwrite"} if keep else {})
+    return batch.result(await batch.carry_out(action, step, partly=keep))
 
 
 async def merge(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entityOperations/merge"""
     batch = await _Batch.read(hub, request, "merge")
-    done = await batch.carry_out(lambda new: existing(new["id"], None, lambda old, now: rules.merge(old, new, now)))
+    done = await batch.carry_out(
+        MERGE, lambda new: existing(new["id"], None, lambda old, now: rules.merge(old, new, now))
+    )
     return batch.result(done)
 
 
@@ -79,7 +91,7 @@ async def delete(hub: Hub, request: NgsiRequest) -> Response:
             batch.accepted.append({"id": item})
         else:
             batch.errors.append((item, BadRequestData(f"{item!r} is not a URI")))
-    done = await batch.carry_out(lambda new: existing(new["id"], None, rules.delete_entity))
+    done = await batch.carry_out(DELETE, lambda new: existing(new["id"], None, rules.delete_entity))
     return batch.result(done)
 
 
@@ -94,6 +106,10 @@ def _items(request: NgsiRequest) -> list[Any]:
     if len(body) > LARGEST:
         raise BadRequestData(f"at most {LARGEST} entities fit in one batch")
     return body
+
+
+_Failed = dict[int, list[CityError]]
+"""The places of items that failed in part or whole, and why."""
 
 
 class _Batch:
@@ -111,7 +127,7 @@ class _Batch:
         batch = cls(hub, request)
         now = hub.now()
         whole = mode == "create"
-        contexts = _Contexts(hub)
+        contexts = _Contexts(hub, request.tenant_name)
         for item in _items(request):
             try:
                 context, body = await _context_of(contexts, request, item)
@@ -128,26 +144,53 @@ class _Batch:
         request.body = None  # a thousand entities as they came are megabytes, and writing them takes a while
         return batch
 
-    async def carry_out(self, step: Callable[[Doc], Step], *, partly: bool = False) -> list[str]:
+    async def carry_out(self, action: Action, step: Callable[[Doc], Step], *, partly: bool = False) -> list[str]:
         """Write the accepted items; ids of those that succeeded (`partly`: if only in part), each once, in order."""
         if not self.accepted:
             return []
-        made: set[int] = set()
-        steps = [(new["id"], _noting_new(place, step(new), made)) for place, new in enumerate(self.accepted)]
         makes = self.request.operation.makes_tenant
         tenant = await own_tenant(self.hub, self.request) if makes else self.request.tenant
+        division = await divided(self.hub, self.request, tenant, action, self.accepted)
+        if division is None:
+            failed = await self._write(tenant, list(enumerate(self.accepted)), step, partly)
+        else:
+            failed = await self._write_together(tenant, division, step, partly)
+        for place, errors in sorted(failed.items()):
+            self.errors.extend((self.accepted[place]["id"], error) for error in errors)
+        done = dict.fromkeys(one["id"] for place, one in enumerate(self.accepted) if place not in failed)
+        self.made = [one for one in self.made if one in done]
+        return list(done)
+
+    async def _write(
+        self, tenant: int, parts: Sequence[tuple[int, Doc]], step: Callable[[Doc], Step], partly: bool
+    ) -> _Failed:
+        """Write what belongs here of the items at these places."""
+        made: set[int] = set()
+        steps = [(new["id"], _noting_new(place, step(new), made)) for place, new in parts]
         results = await self.hub.change_all(tenant, steps)
-        done: dict[str, None] = {}
-        for (entity_id, _), result in zip(steps, results, strict=True):
+        failed: _Failed = {}
+        for (place, _), result in zip(parts, results, strict=True):
             if isinstance(result, CityError):
-                self.errors.append((entity_id, result))
+                failed[place] = [result]
             elif result.not_updated and not partly:
                 names = ", ".join(f"{name} ({reason})" for name, reason in result.not_updated)
-                self.errors.append((entity_id, BadRequestData(f"not written: {names}")))
-            else:
-                done[entity_id] = None
-        self.made = [steps[place][0] for place in sorted(made) if steps[place][0] in done]
-        return list(done)
+                failed[place] = [BadRequestData(f"not written: {names}")]
+        self.made += [self.accepted[place]["id"] for place in sorted(made)]
+        return failed
+
+    async def _write_together(
+        self, tenant: int, division: Divided, step: Callable[[Doc], Step], partly: bool
+    ) -> _Failed:
+        """Write what belongs here, have the rest written where it belongs."""
+        failed, (outcomes, made) = await asyncio.gather(
+            self._write(tenant, division.local, step, partly), division.elsewhere()
+        )
+        self.made = list(dict.fromkeys([*self.made, *made]))
+        for place, theirs in enumerate(outcomes):
+            errors = failures(division.items[place], failed.pop(place, []), theirs)
+            if errors:
+                failed[place] = errors
+        return failed
 
     def result(self, done: list[str]) -> Response:
         """204, or 207 when something was refused."""
@@ -170,8 +213,8 @@ def _noting_new(place: int, step: Step, made: set[int]) -> Step:
 class _Contexts:
     """The contexts of one batch: each asked for once, also where it cannot be had."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, tenant_name: str) -> None:
+        self._hub, self._tenant_name = hub, tenant_name
         self._known: dict[bytes, Context | CityError] = {}
 
     async def get(self, value: Any) -> Context:
@@ -180,6 +223,7 @@ class _Contexts:
         if known is None:
             try:
                 known = await self._hub.contexts.get(value)
+                self._hub.library.used(self._tenant_name, value)
             except CityError as error:
                 known = error
             self._known[key] = known

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from sejong.hub.federation import discovery as elsewhere
+from sejong.hub.federation.discovery import Elsewhere
+from sejong.hub.federation.journey import Journey
 from sejong.hub.ngsi.errors import ResourceNotFound
 from sejong.hub.web.answers import answer, page_links
 from sejong.hub.web.asked import MOST_ON_PAGE, page_of
+from sejong.hub.web.distributed import is_distributed, journey_of, with_warnings
 from sejong.hub.web.request import NgsiRequest
 
 if TYPE_CHECKING:
@@ -17,7 +23,8 @@ if TYPE_CHECKING:
 
 async def types(hub: Hub, request: NgsiRequest) -> Response:
     """GET /types"""
-    uses = await hub.uses(request.tenant)
+    more, said = await _elsewhere(hub, request, partial(elsewhere.types, details=request.flag("details")))
+    uses = await hub.uses(request.tenant) + more.uses
     names = sorted({use.type for use in uses})
     compact = request.context.compact
     if request.flag("details"):
@@ -32,40 +39,43 @@ async def types(hub: Hub, request: NgsiRequest) -> Response:
             }
             for name in names
         ]
-        return _page(request, items)
-    return _list(request, "EntityTypeList", "typeList", [compact(name) for name in names])
+        return said(_page(request, items))
+    return said(_list(request, "EntityTypeList", "typeList", [compact(name) for name in names]))
 
 
 async def one_type(hub: Hub, request: NgsiRequest) -> Response:
     """GET /types/{type}"""
     name = request.context.attribute(request.path["type"])
+    more, said = await _elsewhere(hub, request, partial(elsewhere.one_type, iri=name))
     uses = [use for use in await hub.uses(request.tenant) if use.type == name]
-    if not uses:
+    if not uses and not more.uses:
         raise ResourceNotFound(f"no entity has the type {name}")
     kinds = await hub.kinds_of(request.tenant, name, {use.attribute for use in uses if use.attribute})
+    for attribute, found in more.kinds.items():
+        kinds.setdefault(attribute, set()).update(found)
     details = [
         {
-            "id": use.attribute,
+            "id": attribute,
             "type": "Attribute",
-            "attributeName": request.context.compact(use.attribute),
-            "attributeTypes": sorted(kinds[use.attribute]),
+            "attributeName": request.context.compact(attribute),
+            "attributeTypes": sorted(kinds[attribute]),
         }
-        for use in sorted(uses, key=lambda use: use.attribute)
-        if use.attribute
+        for attribute in sorted(kinds)
     ]
     body = {
         "id": name,
         "type": "EntityTypeInfo",
         "typeName": request.context.compact(name),
-        "entityCount": max(use.entities for use in uses),
+        "entityCount": max((use.entities for use in uses), default=0) + more.count,
         "attributeDetails": details,
     }
-    return answer(request, body)
+    return said(answer(request, body))
 
 
 async def attributes(hub: Hub, request: NgsiRequest) -> Response:
     """GET /attributes"""
-    uses = [use for use in await hub.uses(request.tenant) if use.attribute]
+    more, said = await _elsewhere(hub, request, partial(elsewhere.attributes, details=request.flag("details")))
+    uses = [use for use in (*await hub.uses(request.tenant), *more.uses) if use.attribute]
     names = sorted({use.attribute for use in uses})
     compact = request.context.compact
     if request.flag("details"):
@@ -78,29 +88,40 @@ async def attributes(hub: Hub, request: NgsiRequest) -> Response:
             }
             for name in names
         ]
-        return _page(request, items)
-    return _list(request, "AttributeList", "attributeList", [compact(name) for name in names])
+        return said(_page(request, items))
+    return said(_list(request, "AttributeList", "attributeList", [compact(name) for name in names]))
 
 
 async def one_attribute(hub: Hub, request: NgsiRequest) -> Response:
     """GET /attributes/{attr}"""
     name = request.context.attribute(request.path["attr"])
+    more, said = await _elsewhere(hub, request, partial(elsewhere.one_attribute, iri=name))
     uses = [use for use in await hub.uses(request.tenant) if use.attribute == name]
-    if not uses:
+    if not uses and not more.uses:
         raise ResourceNotFound(f"no entity has the attribute {name}")
     compact = request.context.compact
-    kinds: set[str] = set()
+    kinds = more.kinds.get(name, set())
     for kind in {use.type for use in uses}:
         kinds |= (await hub.kinds_of(request.tenant, kind, {name}))[name]
     body = {
         "id": name,
         "type": "Attribute",
         "attributeName": compact(name),
-        "attributeCount": sum(_first_types(uses)),
+        "attributeCount": sum(_first_types(uses)) + more.count,
         "attributeTypes": sorted(kinds),
-        "typeNames": sorted({compact(use.type) for use in uses}),
+        "typeNames": sorted({compact(use.type) for use in (*uses, *more.uses)}),
     }
-    return answer(request, body)
+    return said(answer(request, body))
+
+
+async def _elsewhere(
+    hub: Hub, request: NgsiRequest, ask: Callable[[Journey], Awaitable[Elsewhere]]
+) -> tuple[Elsewhere, Callable[[Response], Response]]:
+    """What other hubs have, and how the answer says which of them failed."""
+    if not is_distributed(hub, request):
+        return Elsewhere(), lambda response: response
+    journey = journey_of(hub, request)
+    return await ask(journey), lambda response: with_warnings(response, journey)
 
 
 def _first_types(uses: list[Use]) -> list[int]:

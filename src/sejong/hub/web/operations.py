@@ -12,6 +12,7 @@ import msgspec
 
 Handler = Callable[..., Awaitable[Any]]
 
+_NONE: frozenset[str] = frozenset()
 _LOCAL = frozenset({"local"})
 _SINGLE = frozenset({"type", "local"})
 _SHOWN = frozenset(
@@ -118,11 +119,36 @@ _PURGE = frozenset(
 )
 _PAGED = frozenset({"options", "format", "limit", "offset", "count", "local"})
 _SUBSCRIPTIONS = frozenset({"options", "limit", "offset", "count", "local"})
-FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap"})
+FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "entityMap", "reload"})
 """Parameters that are true or false."""
 LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
 """Parameters that may be given several times, as several items of one list."""
 _BATCH = frozenset({"options", "local"})
+_SOURCES = frozenset(
+    [
+        "id",
+        "idPattern",
+        "type",
+        "attrs",
+        "q",
+        "csf",
+        "scopeQ",
+        "datasetId",
+        "georel",
+        "geometry",
+        "coordinates",
+        "geoproperty",
+        "timerel",
+        "timeAt",
+        "endTimeAt",
+        "timeproperty",
+        "options",
+        "limit",
+        "offset",
+        "count",
+        "local",
+    ]
+)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +168,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answers: bool = False
     """Whether a POST answers with entities (and so honours Accept)."""
     geo: bool = False
+    context: bool = True
+    """Whether names in it mean something by an @context; otherwise none is read."""
     makes_tenant: bool = False
     ok: int = 200
 
@@ -154,6 +182,9 @@ T = "sejong.hub.web.temporal"
 P = "sejong.hub.web.past"
 D = "sejong.hub.web.discovery"
 S = "sejong.hub.web.subscriptions"
+C = "sejong.hub.web.hosted_contexts"
+G = "sejong.hub.web.registrations"
+N = "sejong.hub.web.registration_subscriptions"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -232,4 +263,35 @@ OPERATIONS: tuple[Operation, ...] = (
               body=True, ok=204),
     Operation(method="DELETE", path="/subscriptions/{id}", handler=f"{S}:delete", summary="Delete a subscription",
               ok=204),
+    Operation(method="POST", path="/jsonldContexts", handler=f"{C}:host", summary="Host an @context",
+              params=_NONE, body=True, context=False, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/jsonldContexts", handler=f"{C}:contexts", summary="Contexts hosted or read",
+              params=frozenset({"details", "kind"}), context=False),
+    Operation(method="GET", path="/jsonldContexts/{contextName}", handler=f"{C}:one_context", summary="One @context",
+              params=frozenset({"details"}), context=False),
+    Operation(method="DELETE", path="/jsonldContexts/{contextName}", handler=f"{C}:remove",
+              summary="Delete or reload an @context", params=frozenset({"reload"}), context=False, ok=204),
+    Operation(method="POST", path="/csourceRegistrations", handler=f"{G}:create", summary="Register a context source",
+              params=_NONE, body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/csourceRegistrations", handler=f"{G}:query", summary="Discover context sources",
+              params=_SOURCES, options=_SYS),
+    Operation(method="GET", path="/csourceRegistrations/{id}", handler=f"{G}:retrieve", summary="One registration",
+              params=frozenset({"options"}), options=_SYS),
+    Operation(method="PATCH", path="/csourceRegistrations/{id}", handler=f"{G}:update", summary="Change a registration",
+              params=_NONE, body=True, ok=204),
+    Operation(method="DELETE", path="/csourceRegistrations/{id}", handler=f"{G}:delete",
+              summary="Delete a registration", params=_NONE, ok=204),
+    Operation(method="POST", path="/csourceSubscriptions", handler=f"{N}:create",
+              summary="Subscribe to registrations", params=_NONE, body=True, makes_tenant=True, ok=201),
+    Operation(method="GET", path="/csourceSubscriptions", handler=f"{N}:query",
+              summary="Subscriptions to registrations",
+              params=frozenset({"options", "limit", "offset", "count", "local"}), options=_SYS),
+    Operation(method="GET", path="/csourceSubscriptions/{id}", handler=f"{N}:retrieve",
+              summary="One subscription to registrations", params=frozenset({"options"}), options=_SYS),
+    Operation(method="PATCH", path="/csourceSubscriptions/{id}", handler=f"{N}:update",
+              summary="Change a subscription to registrations", params=_NONE, body=True, ok=204),
+    Operation(method="DELETE", path="/csourceSubscriptions/{id}", handler=f"{N}:delete",
+              summary="Delete a subscription to registrations", params=_NONE, ok=204),
+    Operation(method="GET", path="/info/sourceIdentity", handler=f"{G}:identity", summary="Who this context source is",
+              params=_NONE),
 )  # fmt: skip

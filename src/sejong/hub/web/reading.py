@@ -15,6 +15,7 @@ from sejong.hub.ngsi.versions import downgrade
 from sejong.hub.web.answers import Answer, answer, page_links
 from sejong.hub.web.asked import (
     QUERY,
+    Page,
     Shown,
     is_linkable,
     order_of,
@@ -23,6 +24,13 @@ from sejong.hub.web.asked import (
     refuse_later,
     selection_of,
     selection_of_body,
+)
+from sejong.hub.web.distributed import (
+    entities_together,
+    entity_together,
+    is_distributed,
+    journey_of,
+    with_warnings,
 )
 from sejong.hub.web.negotiate import GEO_JSON
 from sejong.hub.web.request import NgsiRequest, context_url
@@ -36,6 +44,8 @@ Doc = dict[str, Any]
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /entities/{id}"""
+    if is_distributed(hub, request):
+        return await _retrieve_together(hub, request)
     if not request.params and request.media != GEO_JSON and not request.prefer:
         return await _plain(hub, request)
     refuse_later(request.params)
@@ -45,6 +55,19 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     entity = await hub.retrieve(request.tenant, request.path["id"])
     if matches is not None and not matches(entity["type"]):
         raise ResourceNotFound(f"no entity {request.path['id']} of type {wanted}")
+    return await _retrieved(hub, request, shown, entity)
+
+
+async def _retrieve_together(hub: Hub, request: NgsiRequest) -> Response:
+    """The entity as this hub and others know it."""
+    refuse_later(request.params)
+    shown = Shown(request)
+    journey = journey_of(hub, request)
+    entity = await entity_together(journey, request, shown)
+    return with_warnings(await _retrieved(hub, request, shown, entity), journey)
+
+
+async def _retrieved(hub: Hub, request: NgsiRequest, shown: Shown, entity: Doc) -> Response:
     if not shown.projection.admits(entity):
         raise ResourceNotFound(f"{request.path['id']} has none of these attributes")
     bodies = await _bodies(hub, request, shown, [entity])
@@ -102,8 +125,20 @@ async def _found(
     hub: Hub, request: NgsiRequest, selection: Selection, shown: Shown, order: Ordering | None
 ) -> Response:
     page = page_of(request)
+    if is_distributed(hub, request) and order is None:
+        journey = journey_of(hub, request)
+        together = await entities_together(journey, request, shown, selection, page)
+        if together is not None:
+            response = await _shown_page(hub, request, shown, page, together.entities, together.total)
+            return with_warnings(response, journey)
     wanted = page.limit + 1 if page.limit else 0
     entities, total = await hub.query(request.tenant, selection, wanted, page.offset, count=page.count, order=order)
+    return await _shown_page(hub, request, shown, page, entities, total)
+
+
+async def _shown_page(
+    hub: Hub, request: NgsiRequest, shown: Shown, page: Page, entities: list[Doc], total: int | None
+) -> Response:
     links = page_links(request, page.limit, page.offset, more=len(entities) > page.limit)
     found = [body for body in await _bodies(hub, request, shown, entities[: page.limit]) if shown.something(body)]
     headers = {} if total is None else {"NGSILD-Results-Count": str(total)}

@@ -136,7 +136,10 @@ async def opened(
     await _find_tenant(hub, request)
     if operation.body:
         _read_body(request, await _body(receive))
-    await _find_context(hub, request)
+    if operation.context:
+        await _find_context(hub, request)
+    else:
+        request.context = await hub.contexts.get(None)
     for name, value in path.items():
         if name.endswith("id") and not is_uri(value):
             raise BadRequestData(f"{value!r} is not a URI")
@@ -239,6 +242,8 @@ async def _find_context(hub: Hub, request: NgsiRequest) -> None:
         if isinstance(body, dict) and "@context" in body:
             raise BadRequestData("an application/json body must not carry an @context; use a Link header")
         request.context = await hub.contexts.get(links[0] if links else None)
+        if links:
+            hub.library.used(request.tenant_name, links[0])
         return
     if links:
         raise BadRequestData("with application/ld+json the @context belongs in the body, not in a Link header")
@@ -248,6 +253,7 @@ async def _find_context(hub: Hub, request: NgsiRequest) -> None:
     if not isinstance(body, dict) or "@context" not in body:
         raise BadRequestData("an application/ld+json body is an object with an @context")
     request.context = await hub.contexts.get(body["@context"])
+    hub.library.used(request.tenant_name, body["@context"])
     request.body = {key: value for key, value in body.items() if key != "@context"}
 
 
