@@ -13,11 +13,13 @@ SERVICE = Service(
         "hub.trim_changes": "sejong.hub.jobs:trim_changes",
         "hub.trim_values": "sejong.hub.jobs:trim_values",
         "hub.remove_expired": "sejong.hub.jobs:remove_expired",
+        "hub.remove_expired_copies": "sejong.hub.jobs:remove_expired_copies",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
         "hub.trim_changes": "17 * * * *",
         "hub.trim_values": "43 4 * * *",
         "hub.remove_expired": "* * * * *",
+        "hub.remove_expired_copies": "* * * * *",
     },
 )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sejong.hub.service import Hub
 from sejong.hub.store import entities as store
-from sejong.hub.store import history, values
+from sejong.hub.store import history, maps, values
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kit.act import Act
 from sejong.kit.city import City
@@ -34,6 +34,11 @@ async def trim_values(city: City, act: Act) -> None:
     """Give up indexes of values nobody asked for in a month, and forget values of what is gone."""
     await values.DROP_UNUSED.run(act.connection, act.now - KEEP_UNUSED)
     await values.TRIM.run(act.connection)
+
+
+async def remove_expired_copies(city: City, act: Act) -> None:
+    """Forget entity maps and snapshots whose time is over (they are invisible already)."""
+    await maps.REMOVE_EXPIRED.run(act.connection, act.now)
 
 
 async def remove_expired(city: City, act: Act) -> None:

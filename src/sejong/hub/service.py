@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from sejong.hub.contexts import ContextStore
+from sejong.hub.entity_maps import EntityMaps
 from sejong.hub.history import Histories
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
@@ -73,6 +74,7 @@ class Hub:
         self._tenants: dict[str, int] = {"": 0}
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
+        self.maps = EntityMaps(pool, clock, longest=settings.entity_map_lifetime, most=settings.entity_map_size)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -170,6 +172,16 @@ class Hub:
             numbers = await (await self._search(connection, tenant, selection)).numbers(connection)
             parts = [numbers[n : n + 1000] for n in range(0, len(numbers), 1000)]
             return [[row[0] for row in await connection.fetch(IDS.text, part)] for part in parts]
+
+    async def numbers_of(self, tenant: int, selection: Selection, most: int) -> list[int]:
+        """The numbers of the entities a selection means, in order of creation; no more than `most` and one."""
+        found: list[int] = []
+        async with self._looking() as connection:
+            async for number in (await self._search(connection, tenant, selection)).each(connection):
+                found.append(number)
+                if len(found) > most:
+                    break
+        return found
 
     async def by_id(self, numbers: Sequence[int], *, descending: bool = False) -> list[int]:
         """These entities in the order of their ids."""

@@ -28,7 +28,7 @@ MOST_ON_PAGE = 1000
 DEFAULT_PAGE = 20
 DEEPEST_JOIN = 5
 """Links that are followed one after the other at most. Chosen."""
-LATER = ("entityMap", "entityMapLifetime", "csf", "splitEntities")
+LATER = ("csf",)
 """Parameters of the standard that this first half of the hub does not carry out yet: said, never ignored."""
 
 
@@ -56,6 +56,8 @@ def query_members(body: Any, allowed: frozenset[str]) -> Doc:
             _check_list(name, value)
         elif name in _OBJECTS and not isinstance(value, dict):
             raise BadRequestData(f"{name} must be an object")
+        elif name == "splitEntities" and not isinstance(value, bool):
+            raise BadRequestData("splitEntities must be true or false")
         elif name in _TEXTS and not (isinstance(value, str) and value):
             raise BadRequestData(f"{name} must be a text")
     return body

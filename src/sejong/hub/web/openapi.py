@@ -14,12 +14,16 @@ _PROBLEM = {
     "description": "ProblemDetails (RFC 7807) in the words of CIM 009 clause 5.5.2",
     "content": {JSON: {"schema": {"type": "object", "required": ["type", "title", "status"]}}},
 }
+_QUERY = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {"const": "Query"}, "entities": {"type": "array", "items": {"type": "object"}}},
+}
 _BODIES: dict[str, dict[str, Any]] = {
-    "entityOperations/query": {
-        "type": "object",
-        "required": ["type"],
-        "properties": {"type": {"const": "Query"}, "entities": {"type": "array", "items": {"type": "object"}}},
-    },
+    "entityOperations/query": _QUERY,
+    "entityMaps/{id}": {"type": "object", "properties": {"expiresAt": {"type": "string", "format": "date-time"}}},
+    "entityMaps": _QUERY,
+    "temporal/entityMaps": _QUERY,
     "entityOperations/delete": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "uri"}},
 }
 
@@ -77,7 +81,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {str(operation.ok): {"description": operation.summary}}
     if operation.method == "GET" or operation.answers:
         media = [JSON, LD_JSON, *([GEO_JSON] if operation.geo else [])]
-        found["200"]["content"] = {m: {"schema": {"type": ["object", "array"]}} for m in media}
+        found[str(operation.ok)]["content"] = {m: {"schema": {"type": ["object", "array"]}} for m in media}
+        if "entityMap" in operation.params:
+            found["201"] = {"description": "As 200, and an entity map was made; NGSILD-EntityMap names it"}
         found["203"] = {"description": "As an older version of the standard would have answered"}
         if "temporal" in operation.path:
             found["206"] = {"description": "Part of the history; Content-Range says which"}

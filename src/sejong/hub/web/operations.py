@@ -72,6 +72,8 @@ _TEMPORAL = frozenset(
         "lastN",
         "aggrMethods",
         "aggrPeriodDuration",
+        "entityMap",
+        "entityMapLifetime",
         "local",
         "type",
     ]
@@ -122,6 +124,11 @@ FLAGS = frozenset({"count", "local", "details", "deleteAll", "splitEntities", "e
 LISTS = frozenset({"id", "type", "attrs", "pick", "omit", "datasetId", "options", "keep", "drop", "containedBy"})
 """Parameters that may be given several times, as several items of one list."""
 _BATCH = frozenset({"options", "local"})
+_MAPPED = frozenset({"entityMap", "entityMapLifetime"})
+_CHOSEN = _FOUND - {"options", "format", "geometryProperty", "entityMap", "orderBy", "orderFrom", "orderGeometry",
+                    "collation", "limit", "offset", "count"}  # fmt: skip
+"""What makes an entity map: the filters of a query, and those of its parameters that decide nothing here."""
+_TIMED = frozenset({"timerel", "timeAt", "endTimeAt", "timeproperty"})
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +158,7 @@ R = "sejong.hub.web.reading"
 B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
 D = "sejong.hub.web.discovery"
+M = "sejong.hub.web.maps"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -191,7 +199,7 @@ OPERATIONS: tuple[Operation, ...] = (
               params=_BATCH, body=True, many=True, ok=204),
     Operation(method="POST", path="/entityOperations/query", handler=f"{R}:query_by_post",
               summary="Query entities by POST",
-              params=_PAGED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
+              params=_PAGED | _MAPPED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
               body=True, answers=True, geo=True),
     Operation(method="GET", path="/temporal/entities/{id}", handler=f"{T}:retrieve",
               summary="Retrieve the history of an entity", params=_TEMPORAL, options=_SYS, formats=_TEMPORAL_FORMATS),
@@ -199,7 +207,7 @@ OPERATIONS: tuple[Operation, ...] = (
               params=_TEMPORAL_FOUND, options=_SYS, formats=_TEMPORAL_FORMATS),
     Operation(method="POST", path="/temporal/entityOperations/query", handler=f"{T}:query_by_post",
               summary="Query histories by POST",
-              params=_PAGED | {"lastN", "aggrMethods", "aggrPeriodDuration"}, options=_SYS,
+              params=_PAGED | _MAPPED | {"lastN", "aggrMethods", "aggrPeriodDuration"}, options=_SYS,
               formats=_TEMPORAL_FORMATS, body=True, answers=True),
     Operation(method="GET", path="/types", handler=f"{D}:types", summary="Entity types in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
@@ -207,4 +215,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="GET", path="/attributes", handler=f"{D}:attributes", summary="Attributes in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
     Operation(method="GET", path="/attributes/{attr}", handler=f"{D}:one_attribute", summary="One attribute"),
+    Operation(method="GET", path="/entityMaps", handler=f"{M}:create", summary="Make an entity map",
+              params=_CHOSEN, ok=201),
+    Operation(method="POST", path="/entityMaps", handler=f"{M}:create_by_post", summary="Make an entity map by POST",
+              params=_LOCAL | {"entityMapLifetime"}, body=True, answers=True, ok=201),
+    Operation(method="GET", path="/temporal/entityMaps", handler=f"{T}:make_map",
+              summary="Make an entity map of histories",
+              params=_CHOSEN - {"join", "joinLevel", "containedBy"} | _TIMED, ok=201),
+    Operation(method="POST", path="/temporal/entityMaps", handler=f"{T}:make_map_by_post",
+              summary="Make an entity map of histories by POST",
+              params=_LOCAL | {"entityMapLifetime"}, body=True, answers=True, ok=201),
+    Operation(method="GET", path="/entityMaps/{id}", handler=f"{M}:retrieve", summary="Retrieve an entity map"),
+    Operation(method="PATCH", path="/entityMaps/{id}", handler=f"{M}:update", summary="Prolong an entity map",
+              body=True, ok=204),
+    Operation(method="DELETE", path="/entityMaps/{id}", handler=f"{M}:delete", summary="Delete an entity map", ok=204),
 )  # fmt: skip

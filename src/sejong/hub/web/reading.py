@@ -24,6 +24,7 @@ from sejong.hub.web.asked import (
     selection_of_body,
 )
 from sejong.hub.web.joining import shown_with_links
+from sejong.hub.web.maps import Mapped, mapped, mapped_one
 from sejong.hub.web.negotiate import GEO_JSON
 from sejong.hub.web.request import NgsiRequest, context_url
 
@@ -36,7 +37,7 @@ Doc = dict[str, Any]
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /entities/{id}"""
-    if not request.params and request.media != GEO_JSON and not request.prefer:
+    if not request.params and request.media != GEO_JSON and not request.prefer and not _names_map(request):
         entity = await hub.retrieve(request.tenant, request.path["id"])
         return answer(request, present(entity, request.context))
     refuse_later(request.params)
@@ -48,12 +49,17 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
         raise ResourceNotFound(f"no entity {request.path['id']} of type {wanted}")
     if not shown.projection.admits(entity):
         raise ResourceNotFound(f"{request.path['id']} has none of these attributes")
+    used = await mapped_one(hub, request)
     bodies = await _bodies(hub, request, shown, [entity])
     if not shown.something(bodies[0]):
         raise ResourceNotFound(f"nothing is left of {request.path['id']}")
     if shown.joining is not None and shown.joining.flat:
-        return _versioned(request, feature_collection(bodies) if shown.geo else bodies)
-    return _versioned(request, bodies[0])
+        return _versioned(request, feature_collection(bodies) if shown.geo else bodies, used=used)
+    return _versioned(request, bodies[0], used=used)
+
+
+def _names_map(request: NgsiRequest) -> bool:
+    return "ngsild-entitymap" in request.headers
 
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
@@ -80,13 +86,14 @@ async def _found(
     hub: Hub, request: NgsiRequest, selection: Selection, shown: Shown, order: Ordering | None
 ) -> Response:
     page = page_of(request)
+    selection, used = await mapped(hub, request, selection)
     wanted = page.limit + 1 if page.limit else 0
     entities, total = await hub.query(request.tenant, selection, wanted, page.offset, count=page.count, order=order)
     links = page_links(request, page.limit, page.offset, more=len(entities) > page.limit)
     found = [body for body in await _bodies(hub, request, shown, entities[: page.limit]) if shown.something(body)]
     headers = {} if total is None else {"NGSILD-Results-Count": str(total)}
     body: Any = feature_collection(found) if shown.geo else found
-    return _versioned(request, body, links=links, headers=headers)
+    return _versioned(request, body, links=links, headers=headers, used=used)
 
 
 async def _bodies(hub: Hub, request: NgsiRequest, shown: Shown, entities: list[Doc]) -> list[Doc]:
@@ -96,15 +103,21 @@ async def _bodies(hub: Hub, request: NgsiRequest, shown: Shown, entities: list[D
 
 
 def _versioned(
-    request: NgsiRequest, body: Any, *, links: list[str] | None = None, headers: dict[str, str] | None = None
+    request: NgsiRequest,
+    body: Any,
+    *,
+    links: list[str] | None = None,
+    headers: dict[str, str] | None = None,
+    used: Mapped | None = None,
 ) -> Response:
     """The answer, stepped down to an older version of the standard when the client prefers one (203)."""
     version = request.prefer.get("ngsi-ld")
     if version is None:
-        return answer(request, body, links=links or (), **(headers or {}))
+        response = answer(request, body, links=links or (), **(headers or {}))
+        return response if used is None else used.mark(response)
     older = downgrade(body, version, request.format)  # type: ignore[arg-type]  # checked against the formats
     response = answer(request, older, links=links or (), **(headers or {}))
     if older is not body:
         response.status_code = 203
         response.headers["Preference-Applied"] = f"ngsi-ld={version}"
-    return response
+    return response if used is None else used.mark(response)

@@ -38,6 +38,7 @@ from sejong.hub.web.asked import (
     selection_of,
     selection_of_body,
 )
+from sejong.hub.web.maps import Mapped, made, mapped, mapped_one
 from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     found = [] if number is None else await hub.histories.of([number], _span(shown, asked), _most(hub, asked))
     if not found or (matches is not None and not matches(found[0].entity["type"])):
         raise ResourceNotFound(f"no entity {request.path['id']}")
-    return _answer(hub, request, asked, shown, found, single=True)
+    used = await mapped_one(hub, request, Span())
+    return _answer(hub, request, asked, shown, found, single=True, used=used)
 
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
@@ -111,11 +113,10 @@ async def query_by_post(hub: Hub, request: NgsiRequest) -> Response:
 async def _found(
     hub: Hub, request: NgsiRequest, asked: _Asked, shown: Shown, selection: Selection, order: Ordering | None
 ) -> Response:
-    if asked.interval is None:
-        raise BadRequestData("timerel and timeAt are needed")
+    page, span = page_of(request), _timed(_span(shown, asked))
     if order is not None and not order.only_by_id:
         raise BadRequestData("histories can be ordered by id only")
-    page, span = page_of(request), _span(shown, asked)
+    selection, used = await mapped(hub, request, selection, span)
     enough = None if page.count or order is not None else page.offset + page.limit + 1
     numbers = await hub.histories.meant(request.tenant, selection, span, enough)
     if order is not None:
@@ -124,7 +125,31 @@ async def _found(
     found = await hub.histories.of(some, span, _most(hub, asked))
     links = page_links(request, page.limit, page.offset, more=len(numbers) > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(len(numbers))} if page.count else {}
-    return _answer(hub, request, asked, shown, found, links=links, headers=headers)
+    return _answer(hub, request, asked, shown, found, links=links, headers=headers, used=used)
+
+
+async def make_map(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /temporal/entityMaps"""
+    refuse_later(request.params)
+    return await made(hub, request, selection_of(request), _span_of(request))
+
+
+async def make_map_by_post(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /temporal/entityMaps"""
+    body = query_members(request.body, TEMPORAL_QUERY)
+    refuse_later(body)
+    return await made(hub, request, selection_of_body(body, request), _span_of(request, body))
+
+
+def _span_of(request: NgsiRequest, body: Mapping[str, Any] | None = None) -> Span:
+    asked = _asked(request, None if body is None else body.get("temporalQ", {}))
+    return _timed(_span(Shown(request, body), asked))
+
+
+def _timed(span: Span) -> Span:
+    if span.interval is None:
+        raise BadRequestData("timerel and timeAt are needed")
+    return span
 
 
 def _most(hub: Hub, asked: _Asked) -> int:
@@ -149,6 +174,7 @@ def _answer(
     links: list[str] | None = None,
     headers: dict[str, str] | None = None,
     single: bool = False,
+    used: Mapped | None = None,
 ) -> Response:
     rows = [_wanted(evolution.rows, asked, shown) for evolution in found]
     parts, page = _cut(rows, asked, _most(hub, asked))
@@ -177,7 +203,7 @@ def _answer(
         size = "*" if asked.last_n is None else str(asked.last_n)
         response.status_code = 206
         response.headers["Content-Range"] = f"date-time {start}-{end}/{size}"
-    return response
+    return response if used is None else used.mark(response)
 
 
 def _wanted(rows: Sequence[Row], asked: _Asked, shown: Shown) -> list[Row]:
