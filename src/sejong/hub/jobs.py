@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sejong.hub.service import Hub
 from sejong.hub.store import entities as store
-from sejong.hub.store import history, maps, values
+from sejong.hub.store import history, maps, snapshots, values
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kit.act import Act
 from sejong.kit.city import City
@@ -39,6 +39,7 @@ async def trim_values(city: City, act: Act) -> None:
 async def remove_expired_copies(city: City, act: Act) -> None:
     """Forget entity maps and snapshots whose time is over (they are invisible already)."""
     await maps.REMOVE_EXPIRED.run(act.connection, act.now)
+    await snapshots.REMOVE_EXPIRED.run(act.connection, act.now)
 
 
 async def remove_expired(city: City, act: Act) -> None:

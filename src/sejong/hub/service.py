@@ -12,6 +12,7 @@ import structlog
 
 from sejong.hub.contexts import ContextStore
 from sejong.hub.entity_maps import EntityMaps
+from sejong.hub.freezing import Sources
 from sejong.hub.history import Histories
 from sejong.hub.ngsi import change as rules
 from sejong.hub.ngsi.change import Change, live
@@ -22,6 +23,7 @@ from sejong.hub.ngsi.order import Ordering, sort_key
 from sejong.hub.ngsi.typeselect import TypeSelection
 from sejong.hub.reader import Reader
 from sejong.hub.selection import Selection, Who
+from sejong.hub.snapshots import Snapshots
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, views
 from sejong.hub.store.selecting import IDS, SECOND_TYPES, Search
@@ -75,6 +77,8 @@ class Hub:
         self._shape_documents: dict[int, Doc] = {}
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
         self.maps = EntityMaps(pool, clock, longest=settings.entity_map_lifetime, most=settings.entity_map_size)
+        sources = Sources(clock, self.terms, self.contexts, self.histories)
+        self.snapshots = Snapshots(pool, sources, longest=settings.snapshot_lifetime, most=settings.snapshots_most)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -86,9 +90,11 @@ class Hub:
             await history.ensure_months(connection, [today + timedelta(days=30 * n) for n in (-1, 0, 1, 2)])
             await self._refresh_tenants(connection)
         self.writer.start()
+        self.snapshots.start()
 
     async def close(self) -> None:
         """Finish waiting writes."""
+        await self.snapshots.stop()
         await self.values.close()
         await self.writer.stop()
         await self.contexts.close()
@@ -207,7 +213,8 @@ class Hub:
 
     async def _search(self, connection: Connection, tenant: int, selection: Selection) -> Search:
         await self.terms.look_up(connection, selection.names())
-        search = Search(tenant, self.clock.now(), selection, self.terms.number.get, index=self.values)
+        index = self.values if tenant >= 0 else None  # the copies of snapshots are not indexed by value
+        search = Search(tenant, self.clock.now(), selection, self.terms.number.get, index=index)
         return await search.prepare(connection)
 
     def living(self, doc: bytes, now: str | None = None) -> Doc | None:

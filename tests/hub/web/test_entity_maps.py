@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from sejong.hub.entity_maps import Candidates
+from sejong.hub.jobs import remove_expired_copies
 from sejong.hub.ngsi.instants import format_instant, parse_instant
 from sejong.hub.service import Hub
 from sejong.kit.city import City
@@ -196,8 +197,6 @@ async def test_limits_other_sources_and_forgetting(ask: Any, city: City, monkeyp
 
 
 async def test_expired_maps_leave_nothing_behind(ask: Any, city: City, migrated: str) -> None:
-    from sejong.hub.jobs import remove_expired_copies  # noqa: PLC0415
-
     await ask.make(*lamps(1))
     hub = city.part(Hub)
     number = await hub.number_of(0, f"{ID}1")

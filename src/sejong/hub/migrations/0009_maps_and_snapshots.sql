@@ -46,7 +46,7 @@ create table hub.snapshot(
 create index snapshot_of_copy on hub.snapshot(copy);
 create index snapshot_expiring on hub.snapshot(expires);
 
--- Forget what else belongs to a hidden tenant (its entities go in portions before).
+-- Forget what else belongs to a hidden tenant (its entities go in portions before, notes of changes after a day).
 create function hub.forget_hidden(hidden smallint) returns void language plpgsql as $$
 declare
     name text;
@@ -57,7 +57,7 @@ begin
     for name in
         select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'hub'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-          and a.attname = 'tenant' and not a.attisdropped and c.relname <> 'entity'
+          and a.attname = 'tenant' and not a.attisdropped and c.relname not in ('entity', 'change')
     loop
         execute format('delete from hub.%I where tenant = $1', name) using hidden;
     end loop;

@@ -18,7 +18,8 @@ from sejong.hub.ngsi.members import LOCATION
 from sejong.hub.ngsi.order import Ordering, parse_order
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.ngsi.projection import Projection, parse_dataset_ids, parse_projection
-from sejong.hub.selection import Selection, Who, select, someone
+from sejong.hub.query_object import chosen, selection_of_query
+from sejong.hub.selection import Selection, Who, someone
 from sejong.hub.web.negotiate import GEO_JSON, JSON
 from sejong.hub.web.request import NgsiRequest
 
@@ -93,57 +94,19 @@ def selection_of(request: NgsiRequest, join_level: int = 0) -> Selection:
         # A plus sign that was not percent-encoded arrives as a blank, which no URI contains.
         pattern = None if pattern is None else pattern.replace(" ", "+")
         who = (someone(request.context.attribute, ids, pattern, params.get("type")),)
-    return _selection(request, params, params, who, join_level)
+    return not_too_wide(request, chosen(params, params, who, request.context.attribute, join_level))
 
 
 def selection_of_body(body: Doc, request: NgsiRequest, join_level: int = 0) -> Selection:
     """The entities a Query object means. Raises BadRequestData, also when it is too wide."""
-    who = tuple(_entity_info(item, request) for item in body.get("entities", ()))
-    geo = body.get("geoQ", {})
-    if "geoQ" in body and not geo:
-        raise BadRequestData("geoQ is empty")
-    for name in ("georel", "geometry", "geoproperty"):
-        if not isinstance(geo.get(name), str | None):
-            raise BadRequestData(f"geoQ: {name} must be a text")
-    return _selection(request, body, geo, who, join_level)
+    return not_too_wide(request, selection_of_query(body, request.context.attribute, join_level))
 
 
-def _selection(
-    request: NgsiRequest, asked: Mapping[str, Any], geo: Mapping[str, Any], who: tuple[Who, ...], join_level: int
-) -> Selection:
-    scope_q = asked.get("scopeQ")
-    expand = request.context.attribute
-    selection = select(
-        expand,
-        who=who,
-        q=asked.get("q"),
-        georel=geo.get("georel"),
-        geometry=geo.get("geometry"),
-        coordinates=geo.get("coordinates"),
-        geoproperty=geo.get("geoproperty"),
-        scope_q=None if scope_q is None else scope_q.replace(" ", "+"),
-        attrs=parse_projection(None, None, asked.get("attrs"), expand).required,
-        expand_values=asked.get("expandValues"),
-        json_keys=asked.get("jsonKeys"),
-        join_level=join_level,
-    )
+def not_too_wide(request: NgsiRequest, selection: Selection) -> Selection:
+    """The selection, if something narrows it. Raises BadRequestData."""
     if selection.is_wide and not request.flag("local"):
         raise BadRequestData("too wide: give a type, an attribute (attrs or q), a geoquery, or local=true")
     return selection
-
-
-def _entity_info(item: Any, request: NgsiRequest) -> Who:
-    if not isinstance(item, Mapping) or item.keys().isdisjoint(("id", "idPattern", "type")):
-        raise BadRequestData("entities: every item is an object with id, idPattern or type")
-    ids = item.get("id")
-    if isinstance(ids, str):
-        ids = [ids]
-    if "id" in item and not (isinstance(ids, list) and ids and all(is_uri(one) for one in ids)):
-        raise BadRequestData("entities: id is a URI or a list of URIs")
-    types, pattern = item.get("type"), item.get("idPattern")
-    if not isinstance(types, str | None) or not isinstance(pattern, str | None):
-        raise BadRequestData("entities: type and idPattern are texts")
-    return someone(request.context.attribute, ids, pattern, types)
 
 
 # --- which part, in which order ---------------------------------------------------------------------------------------

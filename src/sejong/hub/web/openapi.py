@@ -23,6 +23,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     "entityOperations/query": _QUERY,
     "entityMaps/{id}": {"type": "object", "properties": {"expiresAt": {"type": "string", "format": "date-time"}}},
     "entityMaps": _QUERY,
+    "snapshots": {"type": "object", "properties": {"type": {"const": "Snapshot"}}},
     "temporal/entityMaps": _QUERY,
     "entityOperations/delete": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "uri"}},
 }
@@ -54,7 +55,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _body(operation)}}}
+        described["requestBody"] = {
+            "required": not operation.body_may_miss,
+            "content": {JSON: {"schema": _body(operation)}},
+        }
     return described
 
 
@@ -87,6 +91,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         found["203"] = {"description": "As an older version of the standard would have answered"}
         if "temporal" in operation.path:
             found["206"] = {"description": "Part of the history; Content-Range says which"}
+    if (operation.method, operation.path) == ("DELETE", "/snapshots"):
+        found["207"] = {"description": "Some could not be deleted; the body says which and why"}
     if "entityOperations" in operation.path or operation.path.endswith("/attrs"):
         found["207"] = {"description": "Some of it was not written; the body says what and why"}
         if operation.ok == 201:

@@ -143,6 +143,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     options: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
     body: bool = False
+    body_may_miss: bool = False
     many: bool = False
     """Whether the body is a list of entities, each with a context of its own."""
     answers: bool = False
@@ -159,6 +160,7 @@ B = "sejong.hub.web.batch"
 T = "sejong.hub.web.temporal"
 D = "sejong.hub.web.discovery"
 M = "sejong.hub.web.maps"
+S = "sejong.hub.web.snapshots"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -229,4 +231,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="PATCH", path="/entityMaps/{id}", handler=f"{M}:update", summary="Prolong an entity map",
               body=True, ok=204),
     Operation(method="DELETE", path="/entityMaps/{id}", handler=f"{M}:delete", summary="Delete an entity map", ok=204),
+    Operation(method="POST", path="/snapshots", handler=f"{S}:create", summary="Make a snapshot", body=True, ok=201),
+    Operation(method="GET", path="/snapshots", handler=f"{S}:query", summary="List snapshots",
+              params=frozenset({"limit", "offset", "count", "local"})),
+    Operation(method="DELETE", path="/snapshots", handler=f"{S}:purge", summary="Delete the snapshots a q means",
+              params=frozenset({"q", "local"}), ok=204),
+    Operation(method="GET", path="/snapshots/{id}", handler=f"{S}:retrieve", summary="Retrieve a snapshot"),
+    Operation(method="PATCH", path="/snapshots/{id}", handler=f"{S}:update", summary="Change a snapshot", body=True),
+    Operation(method="DELETE", path="/snapshots/{id}", handler=f"{S}:delete", summary="Delete a snapshot", ok=204),
+    Operation(method="POST", path="/snapshots/{id}/clone", handler=f"{S}:clone", summary="Clone a snapshot",
+              body=True, body_may_miss=True, ok=201),
 )  # fmt: skip
