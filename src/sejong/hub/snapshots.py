@@ -182,11 +182,12 @@ class Snapshots:
 
         Raises ResourceNotFound, also when it is not ready or could not be made.
         """
+        row = await self._find(tenant, name)
         for _ in range(TRIES):
-            row = await self._find(tenant, name)
             if row.status != "preparing":
                 break
             await asyncio.sleep(PAUSE)
+            row = await self._find(tenant, name)
         if row.status == "preparing" or row.copy is None:
             what = "is still being prepared" if row.status == "preparing" else "could not be prepared"
             raise ResourceNotFound(f"snapshot {name} {what}")
