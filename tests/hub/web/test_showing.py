@@ -225,9 +225,4 @@ async def test_older_versions(shop: Any) -> None:
 
 
 async def test_what_comes_later_is_said(shop: Any) -> None:
-    for name, value in {"csf": "a==b", "entityMap": "true", "entityMapLifetime": "PT1H"}.items():
-        if name != "csf":
-            await shop("GET", URL, 400, error="InvalidRequest", **{name: value})
-        await shop("GET", "/entities", 400, error="InvalidRequest", type="Shop", **{name: value})
-    await shop("GET", "/entities", 400, type="Shop", splitEntities="true", error="InvalidRequest")
-    await shop("GET", "/entities", 200, type="Shop", splitEntities="false")
+    await shop("GET", "/entities", 400, error="InvalidRequest", type="Shop", csf="a==b")

@@ -99,7 +99,8 @@ update hub.snapshot set status = $3, details = $4, modified = $5, tell = $6, cop
 where no = $1 and copy = $2 and status = 'preparing'
 """)
 
-# Portions of entities, oldest first, with their copies' numbers from the circle of negative ones.
+# Portions of entities, oldest first, with their copies' numbers from the circle of negative ones. The words pages search
+# by stay out: no page looks into a snapshot.
 COPY_ENTITIES = Sql(
     """
 with source as (select * from hub.entity where no = any($2::int[]) order by no),
@@ -109,7 +110,7 @@ copied as (
                          expires, deleted)
   overriding system value
   select fresh, $1, type0, id, types, doc, q, lon, lat, geom_box, scopes,
-         case when $3::timestamptz is null then search else '' end, created, modified, expires, coalesce(deleted, $3)
+         '', created, modified, expires, coalesce(deleted, $3::timestamptz)
   from numbered order by fresh
   returning no, id, types),
 more as (
