@@ -99,8 +99,8 @@ update hub.snapshot set status = $3, details = $4, modified = $5, tell = $6, cop
 where no = $1 and copy = $2 and status = 'preparing'
 """)
 
-# Portions of entities, oldest first, with their copies' numbers from the circle of negative ones. The words pages search
-# by stay out: no page looks into a snapshot.
+# Portions of entities, oldest first, with their copies' numbers from the circle of negative ones. The words that pages
+# search by stay out: no page looks into a snapshot.
 COPY_ENTITIES = Sql(
     """
 with source as (select * from hub.entity where no = any($2::int[]) order by no),
