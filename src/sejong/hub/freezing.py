@@ -153,7 +153,7 @@ class Freezing:
     async def _copy_histories(self, portion: Sequence[Meant], readable: dict[int, Wanted]) -> None:
         spans = [self._span(place, one.span) for place, one in readable.items() if one.span is not None]
         numbers = [number for number, _ in portion]
-        copies = {one.source: one.copy for one in await store.ALREADY.all(self._writer, self._into, numbers)}
+        copies = await self._already(numbers)
         async with self._at_that_moment() as connection:
             # What no snapshotQueries mean has a history in the snapshot, but is not there now.
             missing = [number for number in numbers if number not in copies]
@@ -161,6 +161,11 @@ class Freezing:
                 copies[one.source] = one.copy
             pairs = [(number, copies[number], place) for number, places in portion for place in places]
             await store.COPY_HISTORY.run(connection, *map(list, zip(*pairs, strict=True)), spans)
+
+    async def _already(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Entity → copy, of those that are in the snapshot already."""
+        names = {one.id: one.no for one in await store.NAMES.all(self._reader, numbers)}
+        return {names[one.id]: one.no for one in await store.NAMED.all(self._writer, self._into, list(names))}
 
     def _span(self, place: int, span: Span) -> dict[str, Any]:
         interval = span.interval
