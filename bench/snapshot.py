@@ -64,6 +64,10 @@ async def measure(dsn: str, entities: int, seconds: float) -> dict[str, Any]:
         took = asyncio.create_task(timed(prepared(hub, await hub.snapshots.create(0, said, None))))
         found[f"{name}_patch_ms"] = await patches(hub, entities, took)
         found[f"{name}_seconds"] = await took
+    names = (await hub.snapshots.page(0, 2, 0))[0]
+    took = asyncio.create_task(timed(prepared(hub, await hub.snapshots.clone(0, names[1]["id"], {}))))
+    found["clone_patch_ms"] = await patches(hub, entities, took)
+    found["clone_seconds"] = await took
     found["memory_grew_mb"] = round(memory() - before, 1)
     await hub.close()
     await pool.close()

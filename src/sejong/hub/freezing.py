@@ -25,7 +25,7 @@ from sejong.hub.query_object import Wanted, wanted
 from sejong.hub.store import entities
 from sejong.hub.store import snapshots as store
 from sejong.hub.store.entities import EntityRow
-from sejong.hub.store.selecting import FIRST, Search
+from sejong.hub.store.selecting import Search
 from sejong.hub.store.snapshots import Copied, SnapshotRow
 from sejong.hub.store.terms import Dictionary
 from sejong.kernel.clock import Clock
@@ -183,13 +183,17 @@ class Freezing:
 
     async def _copy_all(self, origin: int) -> None:
         """Copy a whole snapshot: entities, also deleted ones, with their histories."""
-        after = FIRST
-        while portion := [one.no for one in await store.ALL_OF.all(self._reader, origin, after, PORTION)]:
-            after = portion[-1]
+        # One walk with a cursor: asked again and again for what comes next, the planner would sort all of it each time.
+        async for portion in _portions(self._all_of(origin)):
+            numbers = [number for number, _ in portion]
             async with self._at_that_moment() as connection:
-                copied: list[Copied] = await store.COPY_ENTITIES.all(connection, self._into, portion, None)
+                copied: list[Copied] = await store.COPY_ENTITIES.all(connection, self._into, numbers, None)
                 pairs = [one.source for one in copied], [one.copy for one in copied], [0] * len(copied)
                 await store.COPY_HISTORY.run(connection, *pairs, _EVERYTHING)
+
+    async def _all_of(self, origin: int) -> AsyncIterator[Meant]:
+        async for record in self._reader.cursor(store.ALL_OF.text, origin, prefetch=PORTION):
+            yield record[0], []
 
 
 def failed(error: CityError) -> dict[str, Any]:
