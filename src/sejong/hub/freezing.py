@@ -2,7 +2,7 @@
 
 One reading transaction holds the moment. The copying itself is done inside PostgreSQL in portions, each a short
 transaction that looks at the same moment: nobody waits for it, the feed of changes goes on, and no more than a portion
-is in this process's memory. See docs/decisions/0009-snapshots.md.
+is in this process's memory. See docs/decisions/0008-snapshots.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each lives in a hidden tenant of its own, so that every operation works on it as on the record itself. They are prepared
 by whichever process is there: one that dies leaves the work to another.
-Source: ETSI GS CIM 009 v1.9.1 clauses 4.3.7, 5.5.15, 5.16 and 6.35–6.37. See docs/decisions/0009-snapshots.md.
+Source: ETSI GS CIM 009 v1.9.1 clauses 4.3.7, 5.5.15, 5.16 and 6.35–6.37. See docs/decisions/0008-snapshots.md.
 """
 
 from __future__ import annotations
