@@ -104,6 +104,24 @@ async def test_killed_in_the_middle_another_process_prepares_it(hub: Hub, pool: 
     assert await count(pool, "hub.entity where tenant < 0") == 1001
 
 
+async def test_a_process_that_stops_in_good_order_costs_no_attempt(hub: Hub, pool: Pool) -> None:
+    await put(hub, 10)
+    name = await hub.snapshots.create(0, SAID, None)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("lock table hub.entity_type in share mode")
+        hub.snapshots.start()
+        for _ in range(200):
+            if await count(pool, "hub.snapshot where attempts = 1"):
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        await hub.snapshots.stop()
+    assert await count(pool, "hub.snapshot where attempts = 0 and status = 'preparing'") == 1
+    hub.snapshots.start()
+    assert (await prepared(hub, name))["snapshotStatus"] == "success"
+    assert len(await copies(hub, name)) == 10
+
+
 async def test_a_snapshot_that_kills_its_processes_is_given_up(hub: Hub, pool: Pool) -> None:
     await put(hub, 3)
     name = await hub.snapshots.create(0, SAID, None)

@@ -248,6 +248,11 @@ class Snapshots:
                 return await Freezing(self._sources, row, reader, writer, moment).run()
         except (*AWAY, OSError):
             raise
+        except asyncio.CancelledError:
+            # This process is stopped in good order: that is no attempt that failed.
+            with suppress(Exception):
+                await store.GIVE_BACK.run(writer, row.no, row.copy)
+            raise
         except Exception as error:
             log.error("snapshot_failed", snapshot=row.id, attempt=row.attempts, exc_info=error)
             return None

@@ -12,6 +12,7 @@ import pytest
 from sejong.hub.jobs import remove_expired_copies
 from sejong.hub.ngsi.instants import parse_instant
 from sejong.hub.service import Hub
+from sejong.hub.view import RecordView
 from sejong.kit.city import City
 
 pytestmark = pytest.mark.anyio
@@ -266,6 +267,7 @@ async def test_nothing_of_a_deleted_snapshot_remains_and_tenants_are_apart(ask: 
         numbers = [row[0] for row in await connection.fetch("select no from hub.entity where tenant < 0")]
         assert numbers
         assert all(number < 0 for number in numbers)
+        assert await city.part(RecordView).cards(numbers) == []
         assert not {hidden["name"], hidden["name"].strip()} & set(city.part(Hub)._tenants)
         for name in (hidden["name"], hidden["name"].strip()):
             await ask("GET", "/entities?type=Lamp", 404, headers={"NGSILD-Tenant": name}, error="NonexistentTenant")

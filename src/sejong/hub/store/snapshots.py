@@ -101,6 +101,7 @@ update hub.snapshot set copy = $2, attempts = attempts + 1 where no = $1 and sta
 """,
     SnapshotRow,
 )
+GIVE_BACK = Sql("update hub.snapshot set attempts = attempts - 1 where no = $1 and copy = $2 and status = 'preparing'")
 FINISH = Sql("""
 update hub.snapshot set status = $3, details = $4, modified = $5, tell = $6, copy = $7, context = null
 where no = $1 and copy = $2 and status = 'preparing'
