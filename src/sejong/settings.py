@@ -101,6 +101,20 @@ class Settings(BaseSettings):
     temporal_max_instances: int = Field(
         default=10_000, ge=1, description="Most attribute instances in one temporal answer; more gives 206."
     )
+    entity_map_lifetime: int = Field(
+        default=86_400, ge=1, description="Longest life of an entity map in seconds; a longer one asked for is cut."
+    )
+    entity_map_size: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="Most entities in one entity map; more gives 403."
+    )
+    snapshot_lifetime: int = Field(
+        default=2_592_000,
+        ge=1,
+        description="Longest life of a snapshot in seconds, also of one that states none; a longer one is cut.",
+    )
+    snapshots_most: int = Field(
+        default=100, ge=0, le=10_000, description="Most snapshots of one tenant at a time; one more gives 403."
+    )
     device_rate: float = Field(default=500.0, gt=0, description="Readings a second one device key may send, sustained.")
     device_burst: float = Field(default=5000.0, gt=0, description="Readings one device key may send at once.")
     anonymous_rate: float = Field(

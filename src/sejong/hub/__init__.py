@@ -20,6 +20,7 @@ SERVICE = Service(
         "hub.trim_notifications": "sejong.hub.jobs:trim_notifications",
         "hub.trim_contexts": "sejong.hub.jobs:trim_contexts",
         "hub.remove_expired_registrations": "sejong.hub.jobs:remove_expired_registrations",
+        "hub.remove_expired_copies": "sejong.hub.jobs:remove_expired_copies",
     },
     periodic={
         "hub.ensure_months": "7 3 * * *",
@@ -32,5 +33,6 @@ SERVICE = Service(
         "hub.trim_notifications": "27 * * * *",
         "hub.trim_contexts": "37 4 * * *",
         "hub.remove_expired_registrations": "* * * * *",
+        "hub.remove_expired_copies": "* * * * *",
     },
 )

@@ -5,7 +5,7 @@ Source: ETSI GS CIM 009 v1.9.1 clauses 4.11 (temporal query), 5.7.3, 5.7.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -79,21 +79,28 @@ class Histories:
         """
         found: list[int] = []
         async with self._pool.acquire(timeout=10) as connection, connection.transaction(readonly=True):
-            names = selection.names() | (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
-            await self._terms.look_up(connection, names)
-            who = Selection(who=selection.who)
-            search = Search(tenant, self._clock.now(), who, self._terms.number.get, history=True)
-            numbers = await (await search.prepare(connection)).numbers(connection)
-            for start in range(0, len(numbers), CANDIDATES):
-                some = await self._having(connection, numbers[start : start + CANDIDATES], span)
-                if selection.scope is not None:
-                    some = await self._scoped(connection, some, selection.scope, span.interval)
-                if selection.asks_attributes:
-                    some = await self._meeting(connection, some, selection, span)
+            async for some in self.portions(connection, tenant, selection, span):
                 found.extend(some)
                 if enough is not None and len(found) >= enough:
                     break
         return found
+
+    async def portions(
+        self, connection: Connection, tenant: int, selection: Selection, span: Span
+    ) -> AsyncIterator[list[int]]:
+        """The same numbers a few hundred at a time, as this connection sees the record."""
+        names = selection.names() | (span.attributes or frozenset()) | (span.datasets or frozenset()) - {"@none"}
+        await self._terms.look_up(connection, names)
+        who = Selection(who=selection.who, map=selection.map)
+        search = Search(tenant, self._clock.now(), who, self._terms.number.get, history=True)
+        numbers = await (await search.prepare(connection)).numbers(connection)
+        for start in range(0, len(numbers), CANDIDATES):
+            some = await self._having(connection, numbers[start : start + CANDIDATES], span)
+            if selection.scope is not None:
+                some = await self._scoped(connection, some, selection.scope, span.interval)
+            if selection.asks_attributes:
+                some = await self._meeting(connection, some, selection, span)
+            yield some
 
     async def of(
         self, numbers: Sequence[int], span: Span, most: int = MOST_ROWS, known: Stored | None = None

@@ -10,7 +10,7 @@ from sejong.hub.federation import registering
 from sejong.hub.opendata.catalogue import KEEP_QUALITY, Catalogue
 from sejong.hub.opendata.retention import forget
 from sejong.hub.service import Hub
-from sejong.hub.store import datasets, history, subscriptions, values
+from sejong.hub.store import datasets, history, maps, snapshots, subscriptions, values
 from sejong.hub.store import entities as store
 from sejong.hub.store.terms import ALL_TENANTS
 from sejong.kernel.errors import CityError
@@ -43,6 +43,12 @@ async def trim_values(city: City, act: Act) -> None:
     """Give up indexes of values nobody asked for in a month, and forget values of what is gone."""
     await values.DROP_UNUSED.run(act.connection, act.now - KEEP_UNUSED)
     await values.TRIM.run(act.connection)
+
+
+async def remove_expired_copies(city: City, act: Act) -> None:
+    """Forget entity maps and snapshots whose time is over (they are invisible already)."""
+    await maps.REMOVE_EXPIRED.run(act.connection, act.now)
+    await snapshots.REMOVE_EXPIRED.run(act.connection, act.now)
 
 
 async def remove_expired(city: City, act: Act) -> None:

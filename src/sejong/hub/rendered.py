@@ -83,7 +83,7 @@ class Rendered:
             self.clear()
             return
         for text in announcement.split(","):
-            key = self._by_number.get(int(text)) if text.isdigit() else None
+            key = self._by_number.get(int(text)) if text.lstrip("-").isdigit() else None  # snapshots count downwards
             if key is not None:
                 self._drop(key)
 

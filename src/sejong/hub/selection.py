@@ -43,6 +43,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     scope: ScopeQuery | None = None
     attributes: frozenset[str] | None = None
     """IRIs of which one must be there (the deprecated `attrs`)."""
+    map: int | None = None
+    """Number of the entity map whose entities alone may be meant (`hub/entity_maps.py`)."""
 
     @property
     def is_wide(self) -> bool:
@@ -72,7 +74,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """The part that looks at attributes (`history`), or the part that looks at the entity itself."""
         if history:
             return Selection(q=self.q, geo=self.geo)
-        return Selection(who=self.who, scope=self.scope)
+        return Selection(who=self.who, scope=self.scope, map=self.map)
 
     def asked(self) -> frozenset[str]:
         """The attributes that `q` and the geoquery look at, by IRI."""
@@ -123,12 +125,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(qsql.to_sql(self.q, number, bind))
         if self.geo is not None:
             parts.append(geosql.to_sql(self.geo, number, bind))
+        if self.map is not None:
+            parts.append(exact(f"no in (select eno from hub.entity_map_member where map = {bind(self.map)})"))
         return all_of(parts) if parts else EVERYTHING
 
     @property
     def is_scanned(self) -> bool:
         """Whether only looking at entity after entity finds what is meant (no id, no place leads there)."""
-        placed = self.geo is not None or any(who.ids is not None for who in self.who)
+        placed = self.geo is not None or self.map is not None or any(who.ids is not None for who in self.who)
         return not placed and (self.q is not None or self.attributes is not None)
 
     def first_type(self, number: Callable[[str], int | None], second: frozenset[int]) -> int | None:

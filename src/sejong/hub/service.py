@@ -14,6 +14,8 @@ import structlog
 from sejong.hub.bell import Bell
 from sejong.hub.calls import Calls
 from sejong.hub.contexts import ContextStore
+from sejong.hub.entity_maps import EntityMaps
+from sejong.hub.freezing import Sources
 from sejong.hub.history import Histories
 from sejong.hub.library import Library
 from sejong.hub.ngsi import change as rules
@@ -28,6 +30,7 @@ from sejong.hub.reader import Reader
 from sejong.hub.registry import Registry
 from sejong.hub.rendered import Rendered
 from sejong.hub.selection import Selection, Who
+from sejong.hub.snapshots import Snapshots
 from sejong.hub.store import entities as store
 from sejong.hub.store import history, views
 from sejong.hub.store.selecting import IDS, SECOND_TYPES, Search
@@ -95,6 +98,9 @@ class Hub:
         self.histories = Histories(pool, clock, self.terms, self.shapes, self.shape)
         self.rollups = Rollups(pool, clock, self.terms)
         self.past = Past(self.terms, self.shapes, self.shape)
+        self.maps = EntityMaps(pool, clock, longest=settings.entity_map_lifetime, most=settings.entity_map_size)
+        sources = Sources(clock, self.terms, self.contexts, self.histories)
+        self.snapshots = Snapshots(pool, sources, longest=settings.snapshot_lifetime, most=settings.snapshots_most)
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""
@@ -111,9 +117,11 @@ class Hub:
         self.library.start()
         await self.registry.start()
         self.bell.start()
+        self.snapshots.start()
 
     async def close(self) -> None:
         """Finish waiting writes."""
+        await self.snapshots.stop()
         await self.values.close()
         await self.rollups.close()
         await self.bell.stop()
@@ -207,6 +215,16 @@ class Hub:
             parts = [numbers[n : n + 1000] for n in range(0, len(numbers), 1000)]
             return [[row[0] for row in await connection.fetch(IDS.text, part)] for part in parts]
 
+    async def numbers_of(self, tenant: int, selection: Selection, most: int) -> list[int]:
+        """The numbers of the entities a selection means, in order of creation; no more than `most` and one."""
+        found: list[int] = []
+        async with self._looking() as connection:
+            async for number in (await self._search(connection, tenant, selection)).each(connection):
+                found.append(number)
+                if len(found) > most:
+                    break
+        return found
+
     async def by_id(self, numbers: Sequence[int], *, descending: bool = False) -> list[int]:
         """These entities in the order of their ids."""
         async with self.pool.acquire(timeout=10) as connection:
@@ -230,7 +248,8 @@ class Hub:
 
     async def _search(self, connection: Connection, tenant: int, selection: Selection) -> Search:
         await self.terms.look_up(connection, selection.names())
-        search = Search(tenant, self.clock.now(), selection, self.terms.number.get, index=self.values)
+        index = self.values if tenant >= 0 else None  # the copies of snapshots are not indexed by value
+        search = Search(tenant, self.clock.now(), selection, self.terms.number.get, index=index)
         return await search.prepare(connection)
 
     def living(self, doc: bytes, now: str | None = None) -> Doc | None:

@@ -130,7 +130,7 @@ class RecordView:
     async def cards(self, numbers: Sequence[int]) -> list[Card]:
         """The cards of these numbers; those that no longer exist are left out."""
         async with self.hub.pool.acquire(timeout=10) as connection:
-            rows = await views.BY_NUMBER.all(connection, list(numbers))
+            rows = await views.BY_NUMBER.all(connection, list(numbers), self.tenant)
         context = await self.hub.context()
         return [self._card(row, context) for row in rows]
 

@@ -225,9 +225,6 @@ async def test_older_versions(shop: Any) -> None:
 
 
 async def test_what_comes_later_is_said(shop: Any) -> None:
-    for name, value in {"entityMap": "true", "entityMapLifetime": "PT1H"}.items():
-        await shop("GET", URL, 400, error="InvalidRequest", **{name: value})
-        await shop("GET", "/entities", 400, error="InvalidRequest", type="Shop", **{name: value})
     await shop("GET", "/entities", 400, type="Shop", csf="a==", error="BadRequestData")
     await shop("GET", "/entities", 200, type="Shop", splitEntities="true", csf="a==1")
     await shop("GET", "/entities", 200, type="Shop", splitEntities="false")

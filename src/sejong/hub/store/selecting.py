@@ -33,6 +33,8 @@ MOST_CANDIDATES = 20_000
 """Entities an index of values may bring. Chosen: beyond it every tenth entity or so matches, and a scan soon ends."""
 MOST_ONCE = 400
 LARGEST_WINDOW = 25_600
+FIRST = -2_147_483_647
+"""Below the number of every entity (those of snapshots are negative)."""
 _TRANSIENT = f"position('{EXPIRES.decode()}'::bytea in doc) > 0"
 
 
@@ -134,7 +136,7 @@ class Search:
             sql = f"select doc {self._head} order by no limit {int(limit)} offset {int(offset)}"
             return [e for (doc,) in await connection.fetch(sql, *self.values) if (e := self._living(doc))]
         numbers = await self._candidates(connection)
-        start = await self._skip(connection, offset, numbers) if offset else 0
+        start = await self._skip(connection, offset, numbers) if offset else FIRST
         picked: list[Doc] = []
         if start is None:
             return picked
@@ -160,7 +162,7 @@ class Search:
         if numbers is None:
             matches = self._matches(connection, documents=False)
         else:
-            matches = self._among(connection, _handfuls(numbers, 0, PAGE), documents=False)
+            matches = self._among(connection, _handfuls(numbers, FIRST, PAGE), documents=False)
         async for no, _ in matches:
             offset -= 1
             if not offset:
@@ -194,7 +196,12 @@ class Search:
 
     async def numbers(self, connection: Connection) -> list[int]:
         """The numbers of all matching entities, in order of their creation."""
-        return [no async for no, _ in self._matches(connection, documents=False)]
+        return [no async for no in self.each(connection)]
+
+    async def each(self, connection: Connection) -> AsyncIterator[int]:
+        """The same, one after the other: no more than a page of them is in memory."""
+        async for no, _ in self._matches(connection, documents=False):
+            yield no
 
     async def some(self, connection: Connection, after: int, size: int) -> tuple[list[tuple[int, Doc]], int | None]:
         """The matches among the `size` candidates after the number `after`, and the number to go on from (None: end).
@@ -218,7 +225,7 @@ class Search:
     async def _matches(
         self,
         connection: Connection,
-        after: int = 0,
+        after: int = FIRST,
         size: int = PAGE,
         *,
         documents: bool = True,
@@ -281,7 +288,7 @@ class Search:
             sql = f"select count(*), max(no), {found} from ({looked_at} {window}) as looked_at"
             ((seen, last, numbers),) = await connection.fetch(sql, *self.values, after)
             self._looked += seen
-            async for few in _handfuls(numbers or [], 0, size):
+            async for few in _handfuls(numbers or [], FIRST, size):
                 yield few
             if seen < window:
                 return

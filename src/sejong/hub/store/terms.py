@@ -23,7 +23,7 @@ ALL_TERMS = Sql("select no, iri as text from hub.term where no > $1 order by no"
 ADD_TERMS = Sql("insert into hub.term(iri) select unnest($1::text[]) on conflict do nothing")
 ALL_SHAPES = Sql("select no, json as text from hub.shape where no > $1 order by no", Term)
 ADD_SHAPES = Sql("insert into hub.shape(json) select unnest($1::text[]) on conflict do nothing")
-ALL_TENANTS = Sql("select no::int as no, name as text from hub.tenant order by no", Term)
+ALL_TENANTS = Sql("select no::int as no, name as text from hub.tenant where no >= 0 order by no", Term)
 ADD_TENANT = Sql("insert into hub.tenant(name) values ($1) on conflict do nothing")
 
 

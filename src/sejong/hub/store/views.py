@@ -34,7 +34,7 @@ class Found(msgspec.Struct, frozen=True):
 _SEEN = "no, id, type0, doc, lon, lat"
 _ALIVE = "tenant = $1 and deleted is null and (expires is null or expires > $2)"
 
-BY_NUMBER = Sql(f"select {_SEEN} from hub.entity where no = any($1) and deleted is null", Seen)
+BY_NUMBER = Sql(f"select {_SEEN} from hub.entity where no = any($1) and tenant = $2 and deleted is null", Seen)
 BY_ID = Sql(f"select {_SEEN} from hub.entity where tenant = $1 and id = $2 and deleted is null", Seen)
 
 # First the words as they are; only where that finds nothing, words a little misspelled (trigram word similarity).

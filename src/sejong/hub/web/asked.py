@@ -12,7 +12,7 @@ import msgspec
 
 from sejong.hub.joining import Joining
 from sejong.hub.ngsi.context import Context
-from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, TooManyResults
+from sejong.hub.ngsi.errors import BadRequestData, TooManyResults
 from sejong.hub.ngsi.grammar import is_uri
 from sejong.hub.ngsi.languages import parse_lang
 from sejong.hub.ngsi.members import LOCATION
@@ -20,7 +20,8 @@ from sejong.hub.ngsi.order import Ordering, parse_order
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.ngsi.projection import Projection, parse_dataset_ids, parse_projection
 from sejong.hub.ngsi.q import parse_q
-from sejong.hub.selection import Selection, Who, select, someone
+from sejong.hub.query_object import chosen, selection_of_query
+from sejong.hub.selection import Selection, Who, someone
 from sejong.hub.web.negotiate import GEO_JSON, JSON
 from sejong.hub.web.request import NgsiRequest
 
@@ -30,18 +31,13 @@ MOST_ON_PAGE = 1000
 DEFAULT_PAGE = 20
 DEEPEST_JOIN = 5
 """Links that are followed one after the other at most. Chosen."""
-LATER = ("entityMap", "entityMapLifetime")
-"""Parameters of the standard that this first half of the hub does not carry out yet: said, never ignored."""
 
 
-def refuse_later(asked: Mapping[str, Any]) -> None:
-    """Say that a parameter (or a member of a Query) is not carried out yet, or not well formed.
+def check_source_filters(asked: Mapping[str, Any]) -> None:
+    """Whether the parameters about context sources (or such members of a Query) are well formed.
 
-    Raises InvalidRequest, BadRequestData.
+    Raises BadRequestData.
     """
-    for name in LATER:
-        if asked.get(name, "false") not in ("false", False):
-            raise InvalidRequest(f"{name} is not supported by this version of the hub yet")
     if isinstance(asked.get("csf"), str):
         parse_q(asked["csf"], str)
     if not isinstance(asked.get("splitEntities", False), bool | str):
@@ -65,6 +61,8 @@ def query_members(body: Any, allowed: frozenset[str]) -> Doc:
             _check_list(name, value)
         elif name in _OBJECTS and not isinstance(value, dict):
             raise BadRequestData(f"{name} must be an object")
+        elif name == "splitEntities" and not isinstance(value, bool):
+            raise BadRequestData("splitEntities must be true or false")
         elif name in _TEXTS and not (isinstance(value, str) and value):
             raise BadRequestData(f"{name} must be a text")
     return body
@@ -100,57 +98,19 @@ def selection_of(request: NgsiRequest, join_level: int = 0) -> Selection:
         # A plus sign that was not percent-encoded arrives as a blank, which no URI contains.
         pattern = None if pattern is None else pattern.replace(" ", "+")
         who = (someone(request.context.attribute, ids, pattern, params.get("type")),)
-    return _selection(request, params, params, who, join_level)
+    return not_too_wide(request, chosen(params, params, who, request.context.attribute, join_level))
 
 
 def selection_of_body(body: Doc, request: NgsiRequest, join_level: int = 0) -> Selection:
     """The entities a Query object means. Raises BadRequestData, also when it is too wide."""
-    who = tuple(_entity_info(item, request) for item in body.get("entities", ()))
-    geo = body.get("geoQ", {})
-    if "geoQ" in body and not geo:
-        raise BadRequestData("geoQ is empty")
-    for name in ("georel", "geometry", "geoproperty"):
-        if not isinstance(geo.get(name), str | None):
-            raise BadRequestData(f"geoQ: {name} must be a text")
-    return _selection(request, body, geo, who, join_level)
+    return not_too_wide(request, selection_of_query(body, request.context.attribute, join_level))
 
 
-def _selection(
-    request: NgsiRequest, asked: Mapping[str, Any], geo: Mapping[str, Any], who: tuple[Who, ...], join_level: int
-) -> Selection:
-    scope_q = asked.get("scopeQ")
-    expand = request.context.attribute
-    selection = select(
-        expand,
-        who=who,
-        q=asked.get("q"),
-        georel=geo.get("georel"),
-        geometry=geo.get("geometry"),
-        coordinates=geo.get("coordinates"),
-        geoproperty=geo.get("geoproperty"),
-        scope_q=None if scope_q is None else scope_q.replace(" ", "+"),
-        attrs=parse_projection(None, None, asked.get("attrs"), expand).required,
-        expand_values=asked.get("expandValues"),
-        json_keys=asked.get("jsonKeys"),
-        join_level=join_level,
-    )
+def not_too_wide(request: NgsiRequest, selection: Selection) -> Selection:
+    """The selection, if something narrows it. Raises BadRequestData."""
     if selection.is_wide and not request.flag("local"):
         raise BadRequestData("too wide: give a type, an attribute (attrs or q), a geoquery, or local=true")
     return selection
-
-
-def _entity_info(item: Any, request: NgsiRequest) -> Who:
-    if not isinstance(item, Mapping) or item.keys().isdisjoint(("id", "idPattern", "type")):
-        raise BadRequestData("entities: every item is an object with id, idPattern or type")
-    ids = item.get("id")
-    if isinstance(ids, str):
-        ids = [ids]
-    if "id" in item and not (isinstance(ids, list) and ids and all(is_uri(one) for one in ids)):
-        raise BadRequestData("entities: id is a URI or a list of URIs")
-    types, pattern = item.get("type"), item.get("idPattern")
-    if not isinstance(types, str | None) or not isinstance(pattern, str | None):
-        raise BadRequestData("entities: type and idPattern are texts")
-    return someone(request.context.attribute, ids, pattern, types)
 
 
 # --- which part, in which order ---------------------------------------------------------------------------------------

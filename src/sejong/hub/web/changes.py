@@ -30,7 +30,7 @@ from sejong.hub.selection import Selection
 from sejong.hub.service import Hub
 from sejong.hub.store.entities import NUMBERED_OF
 from sejong.hub.web.answers import problem_of
-from sejong.hub.web.asked import Shown, refuse_later, selection_of
+from sejong.hub.web.asked import Shown, check_source_filters, selection_of
 from sejong.hub.web.operations import Operation
 from sejong.hub.web.request import NgsiRequest, Refused, opened
 from sejong.hub.web.router import problem
@@ -121,7 +121,7 @@ class Following:
             if request.tenant_name:
                 raise BadRequestData("the tenant is named twice")
             request.tenant = await self._hub.tenant(request.params["tenant"])
-        refuse_later(request.params)
+        check_source_filters(request.params)
         if self.followers >= MOST_FOLLOWERS:
             raise TooManyRequests(seconds=10)
         follower = _Follower(self, self._hub, self._feed, request)

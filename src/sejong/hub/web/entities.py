@@ -23,7 +23,7 @@ from sejong.hub.ngsi.q import parse_q
 from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.service import creating, existing
 from sejong.hub.web.answers import created, entity_location, no_content, update_result
-from sejong.hub.web.asked import refuse_later, selection_of
+from sejong.hub.web.asked import check_source_filters, selection_of
 from sejong.hub.web.distributed import is_distributed, journey_of
 from sejong.hub.web.distributed_writes import changed_together
 from sejong.hub.web.request import NgsiRequest, own_tenant
@@ -242,7 +242,7 @@ async def purge(hub: Hub, request: NgsiRequest) -> Response:
     keep, drop = request.words("keep"), request.words("drop")
     if keep is not None and drop is not None:
         raise BadRequestData("keep and drop exclude each other")
-    refuse_later(request.params)
+    check_source_filters(request.params)
     selection = selection_of(request)
     kept = None if keep is None else frozenset(map(request.context.attribute, keep))
     dropped = None if drop is None else frozenset(map(request.context.attribute, drop))

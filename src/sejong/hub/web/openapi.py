@@ -14,12 +14,17 @@ _PROBLEM = {
     "description": "ProblemDetails (RFC 7807) in the words of CIM 009 clause 5.5.2",
     "content": {JSON: {"schema": {"type": "object", "required": ["type", "title", "status"]}}},
 }
+_QUERY = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {"const": "Query"}, "entities": {"type": "array", "items": {"type": "object"}}},
+}
 _BODIES: dict[str, dict[str, Any]] = {
-    "entityOperations/query": {
-        "type": "object",
-        "required": ["type"],
-        "properties": {"type": {"const": "Query"}, "entities": {"type": "array", "items": {"type": "object"}}},
-    },
+    "entityOperations/query": _QUERY,
+    "entityMaps/{id}": {"type": "object", "properties": {"expiresAt": {"type": "string", "format": "date-time"}}},
+    "entityMaps": _QUERY,
+    "snapshots": {"type": "object", "properties": {"type": {"const": "Snapshot"}}},
+    "temporal/entityMaps": _QUERY,
     "entityOperations/delete": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "uri"}},
 }
 
@@ -50,7 +55,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _body(operation)}}}
+        described["requestBody"] = {
+            "required": not operation.body_may_miss,
+            "content": {JSON: {"schema": _body(operation)}},
+        }
     return described
 
 
@@ -77,10 +85,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {str(operation.ok): {"description": operation.summary}}
     if operation.method == "GET" or operation.answers:
         media = [JSON, LD_JSON, *([GEO_JSON] if operation.geo else [])]
-        found["200"]["content"] = {m: {"schema": {"type": ["object", "array"]}} for m in media}
+        found[str(operation.ok)]["content"] = {m: {"schema": {"type": ["object", "array"]}} for m in media}
+        if "entityMap" in operation.params:
+            found["201"] = {"description": "As 200, and an entity map was made; NGSILD-EntityMap names it"}
         found["203"] = {"description": "As an older version of the standard would have answered"}
         if "temporal" in operation.path:
             found["206"] = {"description": "Part of the history; Content-Range says which"}
+    if (operation.method, operation.path) == ("DELETE", "/snapshots"):
+        found["207"] = {"description": "Some could not be deleted; the body says which and why"}
     if "entityOperations" in operation.path or operation.path.endswith("/attrs"):
         found["207"] = {"description": "Some of it was not written; the body says what and why"}
     if operation.ok == 201 and operation.path != "/entities":

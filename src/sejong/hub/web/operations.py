@@ -73,6 +73,8 @@ _TEMPORAL = frozenset(
         "lastN",
         "aggrMethods",
         "aggrPeriodDuration",
+        "entityMap",
+        "entityMapLifetime",
         "local",
         "type",
     ]
@@ -149,6 +151,11 @@ _SOURCES = frozenset(
         "local",
     ]
 )
+_MAPPED = frozenset({"entityMap", "entityMapLifetime"})
+_CHOSEN = _FOUND - {"options", "format", "geometryProperty", "entityMap", "orderBy", "orderFrom", "orderGeometry",
+                    "collation", "limit", "offset", "count"}  # fmt: skip
+"""What makes an entity map: the filters of a query, and those of its parameters that decide nothing here."""
+_TIMED = frozenset({"timerel", "timeAt", "endTimeAt", "timeproperty"})
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +170,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     options: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
     body: bool = False
+    body_may_miss: bool = False
     many: bool = False
     """Whether the body is a list of entities, each with a context of its own."""
     answers: bool = False
@@ -185,6 +193,8 @@ S = "sejong.hub.web.subscriptions"
 C = "sejong.hub.web.hosted_contexts"
 G = "sejong.hub.web.registrations"
 N = "sejong.hub.web.registration_subscriptions"
+M = "sejong.hub.web.maps"
+Z = "sejong.hub.web.snapshots"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(method="POST", path="/entities", handler=f"{E}:create", summary="Create an entity",
@@ -225,7 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
               params=_BATCH, body=True, many=True, ok=204),
     Operation(method="POST", path="/entityOperations/query", handler=f"{R}:query_by_post",
               summary="Query entities by POST",
-              params=_PAGED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
+              params=_PAGED | _MAPPED | {"geometryProperty"}, options=_SYS, formats=_FORMATS,
               body=True, answers=True, geo=True),
     Operation(method="POST", path="/temporal/entities", handler=f"{P}:create",
               summary="Create or add to the history of an entity", body=True, makes_tenant=True, ok=201),
@@ -245,7 +255,7 @@ OPERATIONS: tuple[Operation, ...] = (
               params=_TEMPORAL_FOUND, options=_SYS, formats=_TEMPORAL_FORMATS),
     Operation(method="POST", path="/temporal/entityOperations/query", handler=f"{T}:query_by_post",
               summary="Query histories by POST",
-              params=_PAGED | {"lastN", "aggrMethods", "aggrPeriodDuration"}, options=_SYS,
+              params=_PAGED | _MAPPED | {"lastN", "aggrMethods", "aggrPeriodDuration"}, options=_SYS,
               formats=_TEMPORAL_FORMATS, body=True, answers=True),
     Operation(method="GET", path="/types", handler=f"{D}:types", summary="Entity types in the record",
               params=frozenset({"details", "limit", "offset", "count", "local"})),
@@ -294,4 +304,28 @@ OPERATIONS: tuple[Operation, ...] = (
               summary="Delete a subscription to registrations", params=_NONE, ok=204),
     Operation(method="GET", path="/info/sourceIdentity", handler=f"{G}:identity", summary="Who this context source is",
               params=_NONE),
+    Operation(method="GET", path="/entityMaps", handler=f"{M}:create", summary="Make an entity map",
+              params=_CHOSEN, ok=201),
+    Operation(method="POST", path="/entityMaps", handler=f"{M}:create_by_post", summary="Make an entity map by POST",
+              params=_LOCAL | {"entityMapLifetime"}, body=True, answers=True, ok=201),
+    Operation(method="GET", path="/temporal/entityMaps", handler=f"{T}:make_map",
+              summary="Make an entity map of histories",
+              params=_CHOSEN - {"join", "joinLevel", "containedBy"} | _TIMED, ok=201),
+    Operation(method="POST", path="/temporal/entityMaps", handler=f"{T}:make_map_by_post",
+              summary="Make an entity map of histories by POST",
+              params=_LOCAL | {"entityMapLifetime"}, body=True, answers=True, ok=201),
+    Operation(method="GET", path="/entityMaps/{id}", handler=f"{M}:retrieve", summary="Retrieve an entity map"),
+    Operation(method="PATCH", path="/entityMaps/{id}", handler=f"{M}:update", summary="Prolong an entity map",
+              body=True, ok=204),
+    Operation(method="DELETE", path="/entityMaps/{id}", handler=f"{M}:delete", summary="Delete an entity map", ok=204),
+    Operation(method="POST", path="/snapshots", handler=f"{Z}:create", summary="Make a snapshot", body=True, ok=201),
+    Operation(method="GET", path="/snapshots", handler=f"{Z}:query", summary="List snapshots",
+              params=frozenset({"limit", "offset", "count", "local"})),
+    Operation(method="DELETE", path="/snapshots", handler=f"{Z}:purge", summary="Delete the snapshots a q means",
+              params=frozenset({"q", "local"}), ok=204),
+    Operation(method="GET", path="/snapshots/{id}", handler=f"{Z}:retrieve", summary="Retrieve a snapshot"),
+    Operation(method="PATCH", path="/snapshots/{id}", handler=f"{Z}:update", summary="Change a snapshot", body=True),
+    Operation(method="DELETE", path="/snapshots/{id}", handler=f"{Z}:delete", summary="Delete a snapshot", ok=204),
+    Operation(method="POST", path="/snapshots/{id}/clone", handler=f"{Z}:clone", summary="Clone a snapshot",
+              body=True, body_may_miss=True, ok=201),
 )  # fmt: skip

@@ -17,11 +17,11 @@ from sejong.hub.web.asked import (
     QUERY,
     Page,
     Shown,
+    check_source_filters,
     is_linkable,
     order_of,
     page_of,
     query_members,
-    refuse_later,
     selection_of,
     selection_of_body,
 )
@@ -32,6 +32,7 @@ from sejong.hub.web.distributed import (
     journey_of,
     with_warnings,
 )
+from sejong.hub.web.maps import Mapped, mapped, mapped_one
 from sejong.hub.web.negotiate import GEO_JSON
 from sejong.hub.web.request import NgsiRequest, context_url
 
@@ -46,9 +47,9 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /entities/{id}"""
     if is_distributed(hub, request):
         return await _retrieve_together(hub, request)
-    if not request.params and request.media != GEO_JSON and not request.prefer:
+    if not request.params and request.media != GEO_JSON and not request.prefer and not _names_map(request):
         return await _plain(hub, request)
-    refuse_later(request.params)
+    check_source_filters(request.params)
     shown = Shown(request)
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
@@ -60,7 +61,7 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
 
 async def _retrieve_together(hub: Hub, request: NgsiRequest) -> Response:
     """The entity as this hub and others know it."""
-    refuse_later(request.params)
+    check_source_filters(request.params)
     shown = Shown(request)
     journey = journey_of(hub, request)
     entity = await entity_together(journey, request, shown)
@@ -70,12 +71,17 @@ async def _retrieve_together(hub: Hub, request: NgsiRequest) -> Response:
 async def _retrieved(hub: Hub, request: NgsiRequest, shown: Shown, entity: Doc) -> Response:
     if not shown.projection.admits(entity):
         raise ResourceNotFound(f"{request.path['id']} has none of these attributes")
+    used = await mapped_one(hub, request)
     bodies = await _bodies(hub, request, shown, [entity])
     if not shown.something(bodies[0]):
         raise ResourceNotFound(f"nothing is left of {request.path['id']}")
     if shown.joining is not None and shown.joining.flat:
-        return _versioned(request, feature_collection(bodies) if shown.geo else bodies)
-    return _versioned(request, bodies[0])
+        return _versioned(request, feature_collection(bodies) if shown.geo else bodies, used=used)
+    return _versioned(request, bodies[0], used=used)
+
+
+def _names_map(request: NgsiRequest) -> bool:
+    return "ngsild-entitymap" in request.headers
 
 
 async def _plain(hub: Hub, request: NgsiRequest) -> Response:
@@ -103,7 +109,7 @@ async def _plain(hub: Hub, request: NgsiRequest) -> Response:
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
     """GET /entities"""
-    refuse_later(request.params)
+    check_source_filters(request.params)
     shown = Shown(request)
     return await _found(hub, request, selection_of(request, shown.join_level), shown, order_of(request))
 
@@ -111,7 +117,7 @@ async def query(hub: Hub, request: NgsiRequest) -> Response:
 async def query_by_post(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entityOperations/query"""
     body = query_members(request.body, QUERY)
-    refuse_later(body)
+    check_source_filters(body)
     shown = Shown(request, body)
     selection = selection_of_body(body, request, shown.join_level)
     order = order_of(request, body)
@@ -125,7 +131,9 @@ async def _found(
     hub: Hub, request: NgsiRequest, selection: Selection, shown: Shown, order: Ordering | None
 ) -> Response:
     page = page_of(request)
-    if is_distributed(hub, request) and order is None:
+    selection, used = await mapped(hub, request, selection)
+    # A map stands still on what this hub had when it was made.
+    if used is None and is_distributed(hub, request) and order is None:
         journey = journey_of(hub, request)
         together = await entities_together(journey, request, shown, selection, page)
         if together is not None:
@@ -133,17 +141,23 @@ async def _found(
             return with_warnings(response, journey)
     wanted = page.limit + 1 if page.limit else 0
     entities, total = await hub.query(request.tenant, selection, wanted, page.offset, count=page.count, order=order)
-    return await _shown_page(hub, request, shown, page, entities, total)
+    return await _shown_page(hub, request, shown, page, entities, total, used)
 
 
 async def _shown_page(
-    hub: Hub, request: NgsiRequest, shown: Shown, page: Page, entities: list[Doc], total: int | None
+    hub: Hub,
+    request: NgsiRequest,
+    shown: Shown,
+    page: Page,
+    entities: list[Doc],
+    total: int | None,
+    used: Mapped | None = None,
 ) -> Response:
     links = page_links(request, page.limit, page.offset, more=len(entities) > page.limit)
     found = [body for body in await _bodies(hub, request, shown, entities[: page.limit]) if shown.something(body)]
     headers = {} if total is None else {"NGSILD-Results-Count": str(total)}
     body: Any = feature_collection(found) if shown.geo else found
-    return _versioned(request, body, links=links, headers=headers)
+    return _versioned(request, body, links=links, headers=headers, used=used)
 
 
 async def _bodies(hub: Hub, request: NgsiRequest, shown: Shown, entities: list[Doc]) -> list[Doc]:
@@ -153,15 +167,21 @@ async def _bodies(hub: Hub, request: NgsiRequest, shown: Shown, entities: list[D
 
 
 def _versioned(
-    request: NgsiRequest, body: Any, *, links: list[str] | None = None, headers: dict[str, str] | None = None
+    request: NgsiRequest,
+    body: Any,
+    *,
+    links: list[str] | None = None,
+    headers: dict[str, str] | None = None,
+    used: Mapped | None = None,
 ) -> Response:
     """The answer, stepped down to an older version of the standard when the client prefers one (203)."""
     version = request.prefer.get("ngsi-ld")
     if version is None:
-        return answer(request, body, links=links or (), **(headers or {}))
+        response = answer(request, body, links=links or (), **(headers or {}))
+        return response if used is None else used.mark(response)
     older = downgrade(body, version, request.format)  # type: ignore[arg-type]  # checked against the formats
     response = answer(request, older, links=links or (), **(headers or {}))
     if older is not body:
         response.status_code = 203
         response.headers["Preference-Applied"] = f"ngsi-ld={version}"
-    return response
+    return response if used is None else used.mark(response)

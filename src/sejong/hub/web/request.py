@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from sejong.hub.ngsi.context import CORE_URL, Context
-from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, ResourceNotFound
+from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
 from sejong.hub.ngsi.grammar import is_uri
 from sejong.hub.web.negotiate import (
     GEO_JSON,
@@ -61,6 +61,8 @@ class NgsiRequest:
         self.tenant = 0
         """Number of the tenant; operations that make tenants ask for it with `own_tenant`, when all else is well."""
         self.tenant_name = ""
+        self.in_snapshot = False
+        """Whether `tenant` is the hidden one of a snapshot."""
         self.body: Any = None
         self.context: Context
         self.body_is_ld = False
@@ -126,7 +128,8 @@ async def opened(
     """Check everything about a request that does not depend on what is stored."""
     request = NgsiRequest(scope, operation, path)
     headers = request.headers
-    if operation.body:
+    has_body = operation.body and not (operation.body_may_miss and _is_bodiless(headers))
+    if has_body:
         _check_body_headers(headers, scope, operation)
     request.media = _check_accept(headers.get("accept"), operation)
     if query := scope["query_string"]:
@@ -134,7 +137,7 @@ async def opened(
     if "prefer" in headers:
         request.prefer = preferences([headers["prefer"]])
     await _find_tenant(hub, request)
-    if operation.body:
+    if has_body:
         _read_body(request, await _body(receive))
     if operation.context:
         await _find_context(hub, request)
@@ -144,6 +147,10 @@ async def opened(
         if name.endswith("id") and not is_uri(value):
             raise BadRequestData(f"{value!r} is not a URI")
     return request
+
+
+def _is_bodiless(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
 
 
 def _check_body_headers(headers: Mapping[str, str], scope: Mapping[str, Any], operation: Operation) -> None:
@@ -201,16 +208,17 @@ def _read_parameters(request: NgsiRequest, query: bytes, operation: Operation) -
 
 
 async def _find_tenant(hub: Hub, request: NgsiRequest) -> None:
-    if "ngsild-snapshot" in request.headers:
-        raise ResourceNotFound(f"no snapshot {request.headers['ngsild-snapshot']}")
+    snapshot = request.headers.get("ngsild-snapshot")
     name = request.headers.get("ngsild-tenant", "").strip()
-    if not name:
-        return
     if len(name) > LONGEST_TENANT:
         raise BadRequestData(f"the name of a tenant has at most {LONGEST_TENANT} characters")
     request.tenant_name = name
-    if not request.operation.makes_tenant:
+    if name and (snapshot is not None or not request.operation.makes_tenant):
         request.tenant = await hub.tenant(name)
+    if snapshot is not None:
+        if request.operation.path.startswith("/snapshots"):
+            raise BadRequestData("snapshots are not kept inside snapshots: leave the header NGSILD-Snapshot away")
+        request.tenant, request.in_snapshot = await hub.snapshots.use(request.tenant, snapshot), True
 
 
 async def _body(receive: Receive) -> bytes:
@@ -259,8 +267,8 @@ async def _find_context(hub: Hub, request: NgsiRequest) -> None:
 
 async def own_tenant(hub: Hub, request: NgsiRequest) -> int:
     """The tenant a write belongs to, made if it is new. To be asked for when nothing else can be wrong any more."""
-    if not request.tenant_name:
-        return 0
+    if request.in_snapshot or not request.tenant_name:
+        return request.tenant
     return await hub.tenant(request.tenant_name, create=True)
 
 

@@ -27,14 +27,15 @@ from sejong.hub.web.answers import answer, page_links
 from sejong.hub.web.asked import (
     TEMPORAL_QUERY,
     Shown,
+    check_source_filters,
     is_linkable,
     order_of,
     page_of,
     query_members,
-    refuse_later,
     selection_of,
     selection_of_body,
 )
+from sejong.hub.web.maps import Mapped, made, mapped, mapped_one
 from sejong.hub.web.request import NgsiRequest, context_url
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _last_n(request: NgsiRequest, members: Mapping[str, Any]) -> int | None:
 
 async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     """GET /temporal/entities/{id}"""
-    refuse_later(request.params)
+    check_source_filters(request.params)
     asked, shown = _asked(request), Shown(request)
     wanted = request.params.get("type")
     matches = None if wanted is None else type_predicate(parse_types(wanted, request.context.attribute))
@@ -105,12 +106,13 @@ async def retrieve(hub: Hub, request: NgsiRequest) -> Response:
     named = shown.projection.required
     if named and not found[0].rows and not await hub.histories.has_any(found[0].number, named):
         raise ResourceNotFound(f"{request.path['id']} has never had one of these attributes")
-    return _answer(hub, request, asked, shown, found, single=True)
+    used = await mapped_one(hub, request, Span())
+    return _answer(hub, request, asked, shown, found, single=True, used=used)
 
 
 async def query(hub: Hub, request: NgsiRequest) -> Response:
     """GET /temporal/entities"""
-    refuse_later(request.params)
+    check_source_filters(request.params)
     asked, shown = _asked(request), Shown(request)
     return await _found(hub, request, asked, shown, selection_of(request), order_of(request))
 
@@ -118,7 +120,7 @@ async def query(hub: Hub, request: NgsiRequest) -> Response:
 async def query_by_post(hub: Hub, request: NgsiRequest) -> Response:
     """POST /temporal/entityOperations/query"""
     body = query_members(request.body, TEMPORAL_QUERY)
-    refuse_later(body)
+    check_source_filters(body)
     asked, shown = _asked(request, body.get("temporalQ", {})), Shown(request, body)
     selection, order = selection_of_body(body, request), order_of(request, body)
     if not isinstance(request.context.source, str | None) and is_linkable(request):
@@ -129,11 +131,10 @@ async def query_by_post(hub: Hub, request: NgsiRequest) -> Response:
 async def _found(
     hub: Hub, request: NgsiRequest, asked: _Asked, shown: Shown, selection: Selection, order: Ordering | None
 ) -> Response:
-    if asked.interval is None:
-        raise BadRequestData("timerel and timeAt are needed")
+    page, span = page_of(request), _timed(_span(shown, asked))
     if order is not None and not order.only_by_id:
         raise BadRequestData("histories can be ordered by id only")
-    page, span = page_of(request), _span(shown, asked)
+    selection, used = await mapped(hub, request, selection, span)
     enough = None if page.count or order is not None else page.offset + page.limit + 1
     numbers = await hub.histories.meant(request.tenant, selection, span, enough)
     if order is not None:
@@ -142,7 +143,31 @@ async def _found(
     found = await _read(hub, some, span, asked)
     links = page_links(request, page.limit, page.offset, more=len(numbers) > page.offset + page.limit)
     headers = {"NGSILD-Results-Count": str(len(numbers))} if page.count else {}
-    return _answer(hub, request, asked, shown, found, links=links, headers=headers)
+    return _answer(hub, request, asked, shown, found, links=links, headers=headers, used=used)
+
+
+async def make_map(hub: Hub, request: NgsiRequest) -> Response:
+    """GET /temporal/entityMaps"""
+    check_source_filters(request.params)
+    return await made(hub, request, selection_of(request), _span_of(request))
+
+
+async def make_map_by_post(hub: Hub, request: NgsiRequest) -> Response:
+    """POST /temporal/entityMaps"""
+    body = query_members(request.body, TEMPORAL_QUERY)
+    check_source_filters(body)
+    return await made(hub, request, selection_of_body(body, request), _span_of(request, body))
+
+
+def _span_of(request: NgsiRequest, body: Mapping[str, Any] | None = None) -> Span:
+    asked = _asked(request, None if body is None else body.get("temporalQ", {}))
+    return _timed(_span(Shown(request, body), asked))
+
+
+def _timed(span: Span) -> Span:
+    if span.interval is None:
+        raise BadRequestData("timerel and timeAt are needed")
+    return span
 
 
 async def _read(
@@ -193,6 +218,7 @@ def _answer(
     links: list[str] | None = None,
     headers: dict[str, str] | None = None,
     single: bool = False,
+    used: Mapped | None = None,
 ) -> Response:
     rows = [_wanted(evolution.rows, asked, shown) for evolution in found]
     figures = [_figures(evolution, shown) for evolution in found]
@@ -229,7 +255,7 @@ def _answer(
         size = "*" if asked.last_n is None else str(asked.last_n)
         response.status_code = 206
         response.headers["Content-Range"] = f"date-time {start}-{end}/{size}"
-    return response
+    return response if used is None else used.mark(response)
 
 
 def _wanted(rows: Sequence[Row], asked: _Asked, shown: Shown) -> list[Row]:
