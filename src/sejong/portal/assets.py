@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources.abc import Traversable
 
 import brotli
@@ -128,6 +129,7 @@ def read_folder(folder: Traversable, under: str = "") -> list[tuple[str, bytes]]
     return found
 
 
+@lru_cache(maxsize=200)
 def packed(path: str, data: bytes) -> Asset:
     """A file with its compressed forms; fonts and pictures are compressed already."""
     ending = path.rpartition(".")[2]
