@@ -66,7 +66,8 @@ async def _kept(name: str, task, city: City, stop: asyncio.Event) -> None:  # no
             log.error("task_broken", task=name, exc_info=error)
         pause = 0.5 if city.clock.monotonic() - started > 30 else min(pause * 2, 10.0)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
+            async with asyncio.timeout(pause):
+                await stop.wait()
 
 
 async def _jobs(city: City, stop: asyncio.Event) -> None:
@@ -104,6 +105,7 @@ async def _events(city: City, stop: asyncio.Event) -> None:
             wake.clear()
             await deliver(city.record, handlers)
             with suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), LOOK_ANYWAY)
+                async with asyncio.timeout(LOOK_ANYWAY):
+                    await wake.wait()
     finally:
         await listener.close()

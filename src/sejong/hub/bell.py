@@ -75,7 +75,8 @@ class Bell:
     async def _pass_on(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         while True:
             try:
-                channel, text = await asyncio.wait_for(self._said.get(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    channel, text = await self._said.get()
             except TimeoutError:
                 await connection.execute("select 1")
                 continue

@@ -83,7 +83,8 @@ class ChangeFeed:
                             # Woken in vain: the commit waits behind a transaction that still runs.
                             pause = LOOK_SOON if woken and last == before else LOOK_ANYWAY
                             with suppress(TimeoutError):
-                                await asyncio.wait_for(self._wake.wait(), pause)
+                                async with asyncio.timeout(pause):
+                                    await self._wake.wait()
                     finally:
                         self._rendered.follows(False)
                         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

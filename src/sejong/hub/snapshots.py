@@ -210,7 +210,8 @@ class Snapshots:
                     self._pause = min(self._pause, 2.0)
                     log.warning("snapshot_work_failed", part=part.__name__, error=repr(error))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause)
+                async with asyncio.timeout(self._pause):
+                    await self._wake.wait()
 
     async def _prepare_all(self) -> None:
         async with self._pool.acquire(timeout=10) as connection:

@@ -63,7 +63,8 @@ async def start(city: City) -> AsyncIterator[None]:
         await feed.close()
         await keys.stop()
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(hub.close(), 4)
+            async with asyncio.timeout(4):
+                await hub.close()
 
 
 async def take_readings(city: City, stop: asyncio.Event) -> None:

@@ -145,7 +145,8 @@ class Messenger:
                 pause = 1.0
             if pause:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def _deliver_one(self) -> float:

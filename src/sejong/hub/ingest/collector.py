@@ -77,7 +77,8 @@ class Collector:
     async def stop(self, patience_s: float = 3.0) -> None:
         """Write what waits, for `patience_s` seconds at most; what is left was not acknowledged and comes again."""
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.drained(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self.drained()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

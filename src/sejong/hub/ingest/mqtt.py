@@ -74,7 +74,8 @@ async def run_mqtt(ingest: Ingest, url: str, stop: asyncio.Event, ready: asyncio
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 class _Address:
@@ -175,7 +176,8 @@ class _Session(asyncio.Protocol):
             self._transport.pause_reading()
             self._paused = True
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._ingest.collector.drained(), 3)
+            async with asyncio.timeout(3):
+                await self._ingest.collector.drained()
         self._send_acks()
         if self._transport is not None:
             self._transport.write(wire.GOODBYE)

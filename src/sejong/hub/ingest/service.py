@@ -79,7 +79,8 @@ class Ingest:
                 await flusher
             await self.collector.stop()
             with suppress(Exception):  # what could not be noted is lost with the process; readings are not
-                await asyncio.wait_for(self.flush(), 2)
+                async with asyncio.timeout(2):
+                    await self.flush()
 
     # -- messages ------------------------------------------------------------------------------------------------
 

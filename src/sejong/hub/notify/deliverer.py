@@ -293,7 +293,8 @@ class Deliverer:
         """Leave a subscriber alone for a while; city time may run faster than the computer's, or be set forward."""
         line.wake.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(line.wake.wait(), min(max(left.total_seconds(), 0.01), 0.5))
+            async with asyncio.timeout(min(max(left.total_seconds(), 0.01), 0.5)):
+                await line.wake.wait()
 
     def _finish(self, line: Line) -> None:
         """The first in the line is done with."""
@@ -420,7 +421,8 @@ class Deliverer:
                 self._heard_before = True
                 while not connection.is_closed():
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(heard.wait(), 5)
+                        async with asyncio.timeout(5):
+                            await heard.wait()
                         heard.clear()
                         await self._subscriptions.refresh()
             finally:

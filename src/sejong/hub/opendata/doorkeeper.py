@@ -128,7 +128,8 @@ class Doorkeeper:
             with suppress(asyncio.CancelledError):
                 await self._task
         with suppress(Exception):  # who wrote last is noticed again with the next reading after a start
-            await asyncio.wait_for(self.flush(), 2)
+            async with asyncio.timeout(2):
+                await self.flush()
 
     async def _keep_going(self) -> None:
         while True:

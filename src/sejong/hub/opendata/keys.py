@@ -256,7 +256,8 @@ class Keys:
             with suppress(asyncio.CancelledError):
                 await self._flusher
         with suppress(Exception):  # counts that could not be noted are lost with the process
-            await asyncio.wait_for(self.flush(), 2)
+            async with asyncio.timeout(2):
+                await self.flush()
 
     async def _keep_flushing(self) -> None:
         while True:

@@ -161,7 +161,8 @@ class _Follower:
         """Find what is there, changes being noted from before that. Raises TooManyResults."""
         self._listener = self._feed.listen()
         try:
-            await asyncio.wait_for(self._feed.following(), 10)
+            async with asyncio.timeout(10):
+                await self._feed.following()
             self._ids = await self._hub.ids_of(self._tenant, self._selection)
             if sum(map(len, self._ids)) > MOST_ENTITIES:
                 raise TooManyResults(f"at most {MOST_ENTITIES} entities can be followed at once")
