@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.resources.abc import Traversable
 from io import BytesIO
 from typing import Protocol
@@ -70,6 +71,7 @@ class _Voice:
         return said.format(**values) if values else said
 
 
+@lru_cache(maxsize=50)
 def read_catalogue(raw: bytes) -> dict[str, str]:
     """The translated sentences of a `.po` file; fuzzy ones count as missing."""
     catalogue = read_po(BytesIO(raw))

@@ -116,7 +116,7 @@ class Messenger:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._wake = asyncio.Event()
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+        self._client: httpx.AsyncClient | None = None
         self._tasks: list[asyncio.Task[None]] = []
         hub.bell.on("hub_source_notification", self._heard)
 
@@ -131,7 +131,8 @@ class Messenger:
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
 
     async def _heard(self, _: str) -> None:
         self._wake.set()
@@ -177,6 +178,8 @@ class Messenger:
         try:
             async with asyncio.timeout(timeout):
                 await check_address(endpoint["uri"], self._hub.settings.source_egress, "receivers")
+                if self._client is None:
+                    self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
                 answer = await self._client.post(endpoint["uri"], content=waiting.body, headers=headers)
         except AddressRefused as refused:
             return str(refused)

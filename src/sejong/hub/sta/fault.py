@@ -13,7 +13,7 @@ class NotUnderstood(CityError):
     en = "This SensorThings request is not understood: {why}"
 
 
-class NoSuchThing(CityError):
+class NoSuchResource(CityError):
     """Nothing is at this address."""
 
     status = 404

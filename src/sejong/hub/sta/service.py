@@ -18,7 +18,7 @@ import msgspec
 from sejong.hub.indexing import SYSTEM
 from sejong.hub.service import Hub
 from sejong.hub.sta.compile import LINKS, Compiler
-from sejong.hub.sta.fault import NoSuchThing, NotUnderstood, TakesTooLong
+from sejong.hub.sta.fault import NoSuchResource, NotUnderstood, TakesTooLong
 from sejong.hub.sta.options import Options, read_options
 from sejong.hub.sta.show import SHOWN, Shower, identity_of
 from sejong.hub.store import sta as store
@@ -55,7 +55,7 @@ class SensorThings:
         self._measured: tuple[float, list[int]] = (-1.0, [])
 
     async def answer(self, path: str, given: Mapping[str, str], language: str) -> Any:
-        """What an address below the root shows. Raises NotUnderstood, NoSuchThing, TakesTooLong."""
+        """What an address below the root shows. Raises NotUnderstood, NoSuchResource, TakesTooLong."""
         options = read_options(given)
         try:
             async with self._looking() as (connection, known):
@@ -106,11 +106,11 @@ class SensorThings:
         for number, segment in enumerate(segments):
             match = _SEGMENT.fullmatch(segment)
             if match is None:
-                raise NoSuchThing(what=segment[:80])
+                raise NoSuchResource(what=segment[:80])
             name, key = match[1], match[2]
             if place is None:
                 if name not in LINKS:
-                    raise NoSuchThing(what=segment[:80])
+                    raise NoSuchResource(what=segment[:80])
                 place = Place(name)
             elif place.single and name in LINKS[place.entity_set]:
                 place = await self._follow(connection, known, place, name)
@@ -118,16 +118,16 @@ class SensorThings:
                 return msgspec.structs.replace(place, path=tuple(segments[number:]))
             if key is not None:
                 if place.single:
-                    raise NoSuchThing(what=segment[:80])
+                    raise NoSuchResource(what=segment[:80])
                 place = _keyed(place, key)
         if place is None:
-            raise NoSuchThing(what=path[:80])
+            raise NoSuchResource(what=path[:80])
         return place
 
     async def _follow(self, connection: Connection, known: tuple[Any, ...], place: Place, name: str) -> Place:
         rows = await store.fetch(connection, place.entity_set, (*known, *place.values), place.where, (), 1, 0)
         if not rows:
-            raise NoSuchThing(what=place.entity_set)
+            raise NoSuchResource(what=place.entity_set)
         return linked(place.entity_set, rows[0], name)
 
 
@@ -137,31 +137,31 @@ def _keyed(place: Place, key: str) -> Place:
 
 
 def key_condition(entity_set: str, key: str, first: int) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """The condition an id stands for. Raises NoSuchThing for what no id can be."""
+    """The condition an id stands for. Raises NoSuchResource for what no id can be."""
     if entity_set == "Observations":
         match = _OBSERVATION.fullmatch(key[1:-1]) if key[:1] == key[-1:] == "'" else None
         if match is None:
-            raise NoSuchThing(what=key[:80])
+            raise NoSuchResource(what=key[:80])
         eno, ano, micros, no = map(int, match.groups())
         try:
             at = _EPOCH + timedelta(microseconds=micros)
         except OverflowError:
-            raise NoSuchThing(what=key[:80]) from None
+            raise NoSuchResource(what=key[:80]) from None
         if max(eno, ano) >= 1 << 31:
-            raise NoSuchThing(what=key[:80])
+            raise NoSuchResource(what=key[:80])
         names = (f"h0.eno = ${first}", f"h0.ano = ${first + 1}", f"h0.t = ${first + 2}", f"h0.no = ${first + 3}")
         return names, (eno, ano, at, no)
     text = key[1:-1] if key[:1] == key[-1:] == "'" and len(key) > 1 else key
     if not (text.isascii() and text.isdigit() and len(text) < 17):
-        raise NoSuchThing(what=key[:80])
+        raise NoSuchResource(what=key[:80])
     number = int(text)
     if entity_set in ("Datastreams", "Sensors"):
         eno, ano = number >> ID_BITS, number & ((1 << ID_BITS) - 1)
         if eno >= 1 << 31:
-            raise NoSuchThing(what=key[:80])
+            raise NoSuchResource(what=key[:80])
         return (f"e0.no = ${first}", f"p0.no = ${first + 1}"), (eno, ano)
     if number >= 1 << 31:
-        raise NoSuchThing(what=key[:80])
+        raise NoSuchResource(what=key[:80])
     return ((f"{'p0' if entity_set == 'ObservedProperties' else 'e0'}.no = ${first}"),), (number,)
 
 
@@ -202,7 +202,7 @@ class _Asking:
             body = await self._single(place, options)
             return _property(body, place.path)
         if place.path not in ((), ("$ref",)):
-            raise NoSuchThing(what="/".join(place.path)[:80])
+            raise NoSuchResource(what="/".join(place.path)[:80])
         if options.data_array and place.entity_set != "Observations":
             raise NotUnderstood(why="$resultFormat=dataArray is for Observations")
         body = await self._collection(place, options, f"{self._shower.base}/{path.strip('/')}", given)
@@ -234,7 +234,7 @@ class _Asking:
     async def _single(self, place: Place, options: Options) -> Doc:
         rows = await self._rows(place, Options(), 1)
         if not rows:
-            raise NoSuchThing(what=place.entity_set)
+            raise NoSuchResource(what=place.entity_set)
         (body,) = await self._bodies(place.entity_set, rows, options)
         return body
 
@@ -335,8 +335,8 @@ def _property(body: Doc, path: tuple[str, ...]) -> Any:
     value: Any = body
     for name in names:
         if not isinstance(value, dict) or name not in value or "@" in name:
-            raise NoSuchThing(what=name[:80])
+            raise NoSuchResource(what=name[:80])
         value = value[name]
     if not names:
-        raise NoSuchThing(what="$value")
+        raise NoSuchResource(what="$value")
     return value if bare else {names[-1]: value}

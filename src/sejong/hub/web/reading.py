@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from sejong.hub.joining import shown_with_links
+from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import ResourceNotFound
 from sejong.hub.ngsi.order import Ordering
 from sejong.hub.ngsi.present import feature_collection, present
@@ -89,10 +90,11 @@ async def _plain(hub: Hub, request: NgsiRequest) -> Response:
     tenant, entity_id, source = request.tenant, request.path["id"], request.context.source
     if source is not None and source.__class__ is not str:
         return answer(request, present(await hub.retrieve(tenant, entity_id), request.context))
+    # What stands behind a context's address may change: then it is another Context object.
     variant = (request.media, source)
-    ready: Answer | None = hub.rendered.get(tenant, entity_id, variant)
-    if ready is not None:
-        return ready.again()
+    ready: tuple[Context, Answer] | None = hub.rendered.get(tenant, entity_id, variant)
+    if ready is not None and ready[0] is request.context:
+        return ready[1].again()
     began = hub.rendered.begin(tenant, entity_id)
     try:
         number, entity = await hub.stored(tenant, entity_id)
@@ -103,7 +105,7 @@ async def _plain(hub: Hub, request: NgsiRequest) -> Response:
     if number is None:
         hub.rendered.give_up(tenant, entity_id)
     else:
-        hub.rendered.put(tenant, entity_id, number, began, variant, made.again())
+        hub.rendered.put(tenant, entity_id, number, began, variant, (request.context, made.again()))
     return made
 
 
