@@ -29,7 +29,7 @@ doctor: $(RUN_STAMP) ## 무엇이 문제인지 · say what is wrong and how to m
 
 test: $(DEV_STAMP) browser ## 모든 시험 · every test (SEJONG_NO_BROWSER=1: 브라우저 없이 · without a browser)
 	@if [ "$${SEJONG_NO_BROWSER:-}" = 1 ]; then set -- -m "not browser"; else set --; fi; \
-	exec $(BIN)/pytest -q -n auto --maxprocesses=2 --dist loadfile "$$@" $(ARGS)
+	exec $(BIN)/pytest -q -n auto --maxprocesses=2 --dist loadfile --no-loadscope-reorder "$$@" $(ARGS)
 
 check: $(DEV_STAMP) ## 코드 규칙과 타입, 구조 · style, types, structure
 	$(BIN)/ruff check .

@@ -31,6 +31,16 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
+LONG_FIRST = ("browser/", "hub/ingest/test_bad_days", "up/", "kit/test_embedded", "hub/notify/", "simulator/", "citypack/")
+"""Files of few but long tests: begun last, one of them would keep everybody waiting for one worker."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG_FIRST))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
