@@ -31,7 +31,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
-LONG_FIRST = ("browser/", "hub/ingest/test_bad_days", "up/", "kit/test_embedded", "hub/notify/", "simulator/", "citypack/")
+LONG_FIRST = (
+    "browser/",
+    "hub/ingest/test_bad_days",
+    "up/",
+    "kit/test_embedded",
+    "hub/notify/",
+    "simulator/",
+    "citypack/",
+)
 """Files of few but long tests: begun last, one of them would keep everybody waiting for one worker."""
 
 
