@@ -26,7 +26,7 @@ from sejong.kernel.chance import Chance
 from sejong.kit.embedded_postgres import Cluster
 from sejong.settings import Settings
 
-EXAMPLES, LIKELY = 12, 3
+EXAMPLES, LIKELY = 6, 3
 """Requests of each kind (what the document calls valid, and what it does not) for each operation, and how many
 variations of each that a builder might send: 96 requests for each operation."""
 SNAPSHOT = Path(__file__).with_name("openapi.json")

@@ -311,7 +311,7 @@ def test_expansion_agrees_with_the_reference_implementation(user: dict[str, Any]
     assert ctx.expand(name) == _by_pyld(user, name)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(FLAT, TERMS)
 def test_compaction_undoes_expansion(user: dict[str, Any], unknown: str) -> None:
     ctx = compile_context(user, {})

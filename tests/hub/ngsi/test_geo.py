@@ -378,7 +378,7 @@ def random_question(rng: random.Random, entities: list[dict[str, Any]]) -> GeoQu
     return query(georel, reference["type"], reference["coordinates"], space)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**40))
 def test_sure_rows_match_and_matching_rows_are_maybe(world: World, seed: int) -> None:
     wanted = random_question(random.Random(seed), world.entities)

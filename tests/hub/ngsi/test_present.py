@@ -461,7 +461,7 @@ BODIES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(BODIES, WRITERS, READERS, st.sampled_from(["normalized", "concise"]), st.booleans())
 def test_nothing_is_lost_on_the_way_out_and_in_again(
     body: dict[str, Any], writer: Context, reader: Context, fmt: Any, times: bool

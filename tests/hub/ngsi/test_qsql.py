@@ -247,7 +247,7 @@ queries = st.recursive(
 ).map(Query)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(queries)
 def test_sure_rows_match_and_matching_rows_are_maybe(world: World, query: Query) -> None:
     matches = compile_predicate(query)

@@ -216,7 +216,7 @@ async def _check(ask: Any, model: Model, entity_id: str) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=st.lists(operations(), min_size=1, max_size=10))
 async def test_http_does_what_the_rules_say(ask: Any, steps: list[tuple[str, int, Any]]) -> None:
