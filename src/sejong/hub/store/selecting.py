@@ -147,7 +147,8 @@ class Search:
         elif self.selection.is_scanned and not self._history:
             matches = self._among(connection, self._scan(connection, start, size))
         else:
-            matches = self._matches(connection, start, size)
+            # Each statement looks the place up anew: better one that brings some too many than two.
+            matches = self._matches(connection, start, min(PAGE, max(64, 2 * limit)))
         async for _, entity in matches:
             if entity is not None:
                 picked.append(entity)
