@@ -246,7 +246,7 @@ async def test_the_endpoint_is_told_until_it_listens(hub: Hub, pool: Pool, monke
         assert heard[0][0]["content-type"] == "application/ld+json"
         assert "@context" in heard[0][1]
         # And a private address is not even tried where the city does not allow it.
-        monkeypatch.setattr(hub.contexts, "_egress", "public")
+        monkeypatch.setattr(hub.snapshots, "_egress", "public")
         name = await hub.snapshots.create(0, {**SAID, "endpoint": {"uri": uri}}, None)
         await prepared(hub, name)
         for _ in range(200):

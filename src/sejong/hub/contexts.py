@@ -165,7 +165,7 @@ class ContextStore:
         try:
             async with asyncio.timeout(self._timeout):
                 for _ in range(MOST_REDIRECTS + 1):
-                    await self.check_address(target)
+                    await self._check_address(target)
                     answer = await self._read(self._client, target)
                     if isinstance(answer, tuple):
                         return target, *answer
@@ -191,7 +191,7 @@ class ContextStore:
                     raise LdContextNotAvailable(f"{url} is larger than {LARGEST_DOCUMENT >> 20} MiB")
             return bytes(body), answer.headers
 
-    async def check_address(self, url: str) -> None:
+    async def _check_address(self, url: str) -> None:
         """Refuse what the installation does not allow to be fetched (SSRF). Raises LdContextNotAvailable."""
         try:
             await check_address(url, self._egress, "remote contexts")

@@ -32,10 +32,18 @@ async def check_address(url: str, egress: str, what: str) -> None:
         raise AddressRefused(f"{url}: this city calls no {what}")
     if egress == "any":
         return
+    await reachable_addresses(host, port or 443, egress, what)
+
+
+async def reachable_addresses(host: str, port: int, egress: str, what: str) -> list[str]:
+    """The IP addresses of a host that may be called. Raises AddressRefused, also when the name is unknown."""
+    if egress == "deny":
+        raise AddressRefused(f"{host}: this city calls no {what}")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise AddressRefused(f"{url}: {error}") from error
-    for *_, address in found:
-        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
-            raise AddressRefused(f"{url}: this city calls no {what} at private addresses")
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise AddressRefused(f"{host}: {error}") from error
+    addresses = [str(address[0]) for *_, address in found]
+    if egress != "any" and not all(ipaddress.ip_address(one.partition("%")[0]).is_global for one in addresses):
+        raise AddressRefused(f"{host}: this city calls no {what} at private addresses")
+    return addresses

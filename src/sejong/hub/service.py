@@ -100,7 +100,13 @@ class Hub:
         self.past = Past(self.terms, self.shapes, self.shape)
         self.maps = EntityMaps(pool, clock, longest=settings.entity_map_lifetime, most=settings.entity_map_size)
         sources = Sources(clock, self.terms, self.contexts, self.histories)
-        self.snapshots = Snapshots(pool, sources, longest=settings.snapshot_lifetime, most=settings.snapshots_most)
+        self.snapshots = Snapshots(
+            pool,
+            sources,
+            longest=settings.snapshot_lifetime,
+            most=settings.snapshots_most,
+            egress=settings.notification_egress,
+        )
 
     async def open(self) -> None:
         """Read the dictionaries and make ready for writing."""

@@ -8,9 +8,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from sejong.hub.contexts import ContextStore
+from sejong.hub.egress import AddressRefused, check_address
 from sejong.hub.ngsi.context import CORE_URL
-from sejong.hub.ngsi.errors import LdContextNotAvailable
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.store.snapshots import SnapshotRow
 from sejong.kernel.ids import urn
@@ -27,8 +26,8 @@ class NotDelivered(Exception):
     """The endpoint could not be told; the text says why."""
 
 
-async def tell(contexts: ContextStore, row: SnapshotRow, tenant: str, now: datetime) -> None:
-    """Send the SnapshotNotification of a snapshot. Raises NotDelivered."""
+async def tell(egress: str, row: SnapshotRow, tenant: str, now: datetime) -> None:
+    """Send the SnapshotNotification of a snapshot; `egress`: where notifications may go. Raises NotDelivered."""
     endpoint = row.asked["endpoint"]
     headers = {
         pair["key"]: pair["value"]
@@ -46,11 +45,11 @@ async def tell(contexts: ContextStore, row: SnapshotRow, tenant: str, now: datet
         headers["NGSILD-Tenant"] = tenant
     wait = min(endpoint.get("timeout", LONGEST_WAIT * 1000) / 1000, 60.0)
     try:
-        await contexts.check_address(endpoint["uri"])
+        await check_address(endpoint["uri"], egress, "receivers")
         async with httpx.AsyncClient(timeout=wait, trust_env=False) as client:
             answer = await client.post(endpoint["uri"], content=msgspec.json.encode(body), headers=headers)
-    except LdContextNotAvailable as error:
-        raise NotDelivered(error.detail) from error
+    except AddressRefused as refused:
+        raise NotDelivered(str(refused)) from refused
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise NotDelivered(str(error) or type(error).__name__) from error
     if not answer.is_success:

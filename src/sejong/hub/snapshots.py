@@ -50,7 +50,8 @@ class _Taken(Exception):
 class Snapshots:
     """The snapshots of all tenants, and this process's share of the work on them."""
 
-    def __init__(self, pool: Pool, sources: Sources, *, longest: float, most: int) -> None:
+    def __init__(self, pool: Pool, sources: Sources, *, longest: float, most: int, egress: str) -> None:
+        self._egress = egress
         self._pool, self._sources, self._clock = pool, sources, sources.clock
         self._longest, self._most = timedelta(seconds=longest), most
         self._wake = asyncio.Event()
@@ -302,7 +303,7 @@ class Snapshots:
             tenant = await store.TENANT_NAME.value(connection, row.tenant)
         try:
             if "endpoint" in row.asked:
-                await tell(self._sources.contexts, row, tenant or "", now)
+                await tell(self._egress, row, tenant or "", now)
         except NotDelivered as error:
             log.warning("snapshot_not_told", snapshot=row.id, why=str(error), given_up=last)
             if not last:

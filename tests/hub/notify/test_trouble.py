@@ -161,7 +161,7 @@ async def told_ok(ask: Any, url: str) -> bool:
     return (await ask("GET", url, 200)).json()["notification"].get("status") == "ok"
 
 
-@pytest.mark.parametrize(("egress", "why"), [("deny", "no notifications outside"), ("public", "private addresses")])
+@pytest.mark.parametrize(("egress", "why"), [("deny", "calls no receivers"), ("public", "private addresses")])
 async def test_forbidden_addresses_are_not_reached(
     ask: Any, city: Any, receiver: Receiver, egress: str, why: str
 ) -> None:

@@ -13,8 +13,9 @@ from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.ngsi.fault import Fault, shown
 from sejong.hub.ngsi.geojson import check_geometry
-from sejong.hub.ngsi.grammar import instant_key, is_scope, is_uri, known_instant
+from sejong.hub.ngsi.grammar import instant_key, is_scope
 from sejong.hub.ngsi.instants import parse_duration
+from sejong.hub.ngsi.member_checks import array, flag, instant, pairs, text, uri
 from sejong.hub.ngsi.members import NULL, Doc
 from sejong.hub.ngsi.patterns import compile_pattern
 from sejong.hub.ngsi.source_operations import is_operation, is_read
@@ -105,24 +106,6 @@ def _check_mode(doc: Doc) -> None:
 # --- the members ------------------------------------------------------------------------------------------------------
 
 
-def _text(value: Any, _: Context) -> str:
-    if not isinstance(value, str) or not value:
-        raise Fault("must be a text")
-    return value
-
-
-def _uri(value: Any, _: Context) -> str:
-    if not is_uri(value):
-        raise Fault(f"{shown(value)} is not a URI")
-    return value
-
-
-def _array(value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise Fault("must be a list with at least one item")
-    return value
-
-
 def _name(value: Any, ctx: Context) -> str:
     if not isinstance(value, str):
         raise Fault(f"{shown(value)} is not a name")
@@ -133,11 +116,11 @@ def _name(value: Any, ctx: Context) -> str:
 
 
 def _names(value: Any, ctx: Context) -> list[str]:
-    return list(dict.fromkeys(_name(one, ctx) for one in _array(value)))
+    return list(dict.fromkeys(_name(one, ctx) for one in array(value)))
 
 
 def _information(value: Any, ctx: Context) -> list[Doc]:
-    return [_at(place, _one_information, item, ctx) for place, item in enumerate(_array(value))]
+    return [_at(place, _one_information, item, ctx) for place, item in enumerate(array(value))]
 
 
 def _at(place: int, check: Callable[[Any, Context], Doc], item: Any, ctx: Context) -> Doc:
@@ -167,7 +150,7 @@ def _members(item: Mapping[str, Any], checks: Mapping[str, Callable[[Any, Contex
 
 def entity_infos(value: Any, ctx: Context) -> list[Doc]:
     """A list of EntityInfo objects, types as IRIs. Raises Fault. Source: clause 5.2.8."""
-    return [_at(place, _entity_info, item, ctx) for place, item in enumerate(_array(value))]
+    return [_at(place, _entity_info, item, ctx) for place, item in enumerate(array(value))]
 
 
 def _entity_info(item: Any, ctx: Context) -> Doc:
@@ -181,16 +164,16 @@ def _type(value: Any, ctx: Context) -> str | list[str]:
 
 
 def _id(value: Any, ctx: Context) -> str | list[str]:
-    return [_uri(one, ctx) for one in _array(value)] if isinstance(value, list) else _uri(value, ctx)
+    return [uri(one, ctx) for one in array(value)] if isinstance(value, list) else uri(value, ctx)
 
 
 def _pattern(value: Any, ctx: Context) -> str:
-    text = _text(value, ctx)
+    said = text(value, ctx)
     try:
-        compile_pattern(text)
+        compile_pattern(said)
     except BadRequestData as refused:
         raise Fault(refused.detail) from None
-    return text
+    return said
 
 
 def _mode(value: Any, _: Context) -> str:
@@ -200,33 +183,16 @@ def _mode(value: Any, _: Context) -> str:
 
 
 def _operations(value: Any, _: Context) -> list[str]:
-    for name in _array(value):
+    for name in array(value):
         if not is_operation(name):
             raise Fault(f"{shown(name)} is no operation of a context source")
-    return value
-
-
-def _pairs(value: Any, _: Context) -> list[Doc]:
-    for pair in _array(value):
-        if not isinstance(pair, dict) or pair.keys() != {"key", "value"}:
-            raise Fault("every item is an object with key and value")
-        if not all(isinstance(part, str) and part for part in pair.values()):
-            raise Fault("key and value are texts")
-        if any(char in "\r\n\x00" for part in pair.values() for char in part):
-            raise Fault("key and value are one line each")
-    return value
-
-
-def _instant(value: Any, _: Context) -> str:
-    if not isinstance(value, str) or not known_instant(value):
-        raise Fault(f"{shown(value)} is not a UTC DateTime (YYYY-MM-DDThh:mm:ss[.ffffff]Z)")
     return value
 
 
 def _interval(value: Any, ctx: Context) -> Doc:
     if not isinstance(value, dict) or "startAt" not in value:
         raise Fault("must be an object with startAt and perhaps endAt")
-    out = _members(value, {"startAt": _instant, "endAt": _instant}, ctx)
+    out = _members(value, {"startAt": instant, "endAt": instant}, ctx)
     if "endAt" in out and instant_key(out["endAt"]) < instant_key(out["startAt"]):
         raise Fault("endAt lies before startAt")
     return out
@@ -244,12 +210,6 @@ def _management(value: Any, ctx: Context) -> Doc:
     return _members(value, _MANAGEMENT, ctx)
 
 
-def _flag(value: Any, _: Context) -> bool:
-    if not isinstance(value, bool):
-        raise Fault("must be true or false")
-    return value
-
-
 def _milliseconds(value: Any, _: Context) -> float:
     if value.__class__ not in (int, float) or not 0 < value < 1e9:
         raise Fault(f"{shown(value)} is not a positive number of milliseconds")
@@ -257,20 +217,20 @@ def _milliseconds(value: Any, _: Context) -> float:
 
 
 def _duration(value: Any, ctx: Context) -> str:
-    text = _text(value, ctx)
+    said = text(value, ctx)
     try:
-        parse_duration(text)
+        parse_duration(said)
     except BadRequestData as refused:
         raise Fault(refused.detail) from None
-    return text
+    return said
 
 
 def _datasets(value: Any, ctx: Context) -> list[str]:
-    return [one if one == "@none" else _uri(one, ctx) for one in _array(value)]
+    return [one if one == "@none" else uri(one, ctx) for one in array(value)]
 
 
 def _scope(value: Any, _: Context) -> str | list[str]:
-    for one in _array(value) if isinstance(value, list) else [value]:
+    for one in array(value) if isinstance(value, list) else [value]:
         if not is_scope(one):
             raise Fault(f"{shown(one)} is not a scope such as /Sejong/Nasung")
     return value
@@ -283,25 +243,25 @@ _INFORMATION: Final[dict[str, Callable[[Any, Context], Any]]] = {
     "relationshipNames": _names,
 }
 _MANAGEMENT: Final[dict[str, Callable[[Any, Context], Any]]] = {
-    "localOnly": _flag,
+    "localOnly": flag,
     "timeout": _milliseconds,
     "cooldown": _milliseconds,
     "cacheDuration": _duration,
 }
 _CHECKS: Final[dict[str, Callable[[Any, Context], Any]]] = {
-    "id": _uri,
-    "type": _text,
-    "registrationName": _text,
-    "description": _text,
+    "id": uri,
+    "type": text,
+    "registrationName": text,
+    "description": text,
     "information": _information,
-    "endpoint": _uri,
+    "endpoint": uri,
     "mode": _mode,
     "operations": _operations,
-    "contextSourceInfo": _pairs,
-    "contextSourceAlias": _text,
-    "tenant": _text,
+    "contextSourceInfo": pairs,
+    "contextSourceAlias": text,
+    "tenant": text,
     "datasetId": _datasets,
-    "expiresAt": _instant,
+    "expiresAt": instant,
     "observationInterval": _interval,
     "managementInterval": _interval,
     "location": _geometry,

@@ -13,8 +13,9 @@ from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.errors import BadRequestData
 from sejong.hub.ngsi.fault import Fault, shown
 from sejong.hub.ngsi.geo import parse_geo
-from sejong.hub.ngsi.grammar import instant_key, is_uri, known_instant
+from sejong.hub.ngsi.grammar import instant_key, is_uri
 from sejong.hub.ngsi.instants import parse_temporal
+from sejong.hub.ngsi.member_checks import flag, instant, pairs, text, uri
 from sejong.hub.ngsi.members import NULL, Doc
 from sejong.hub.ngsi.q import attributes, parse_q, render
 from sejong.hub.ngsi.registration import entity_infos, present_entity_info
@@ -130,18 +131,6 @@ def _checked(body: Any, ctx: Context, now: str, *, whole: bool) -> Doc:
     return out
 
 
-def _text(value: Any, _: Context) -> str:
-    if not isinstance(value, str) or not value:
-        raise Fault("must be a text")
-    return value
-
-
-def _uri(value: Any, _: Context) -> str:
-    if not is_uri(value):
-        raise Fault(f"{shown(value)} is not a URI")
-    return value
-
-
 def _names(value: Any, ctx: Context) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise Fault("must be a list of names with at least one item")
@@ -149,7 +138,7 @@ def _names(value: Any, ctx: Context) -> list[str]:
 
 
 def _query(value: Any, ctx: Context) -> str:
-    return render(parse_q(_text(value, ctx), ctx.attribute), lambda name: name.key)
+    return render(parse_q(text(value, ctx), ctx.attribute), lambda name: name.key)
 
 
 def _scope_query(value: Any, ctx: Context) -> str:
@@ -180,21 +169,9 @@ def _temporal_query(value: Any, _: Context) -> Doc:
     return value
 
 
-def _flag(value: Any, _: Context) -> bool:
-    if not isinstance(value, bool):
-        raise Fault("must be true or false")
-    return value
-
-
 def _positive(value: Any, _: Context) -> float:
     if value.__class__ not in (int, float) or not 0 < value < 1e12:
         raise Fault(f"{shown(value)} is not a positive number")
-    return value
-
-
-def _instant(value: Any, _: Context) -> str:
-    if not isinstance(value, str) or not known_instant(value):
-        raise Fault(f"{shown(value)} is not a UTC DateTime (YYYY-MM-DDThh:mm:ss[.ffffff]Z)")
     return value
 
 
@@ -216,23 +193,18 @@ def _notification(value: Any, ctx: Context) -> Doc:
     for name in ("attributes", "pick", "omit"):
         if name in value and not (isinstance(value[name], list) and value[name]):
             raise Fault("must be a list with at least one item", name)
-    pairs = endpoint.get("receiverInfo", [{"key": "a", "value": "b"}])
-    if not (isinstance(pairs, list) and pairs and all(map(_is_pair, pairs))):
-        raise Fault("must be a list of objects with key and value", "endpoint.receiverInfo")
+    try:
+        pairs(endpoint.get("receiverInfo", [{"key": "a", "value": "b"}]), ctx)
+    except Fault as fault:
+        raise fault.within("endpoint.receiverInfo") from None
     return {key: part for key, part in value.items() if key not in _OUTPUT_ONLY}
 
 
-def _is_pair(pair: Any) -> bool:
-    if not isinstance(pair, dict) or pair.keys() != {"key", "value"}:
-        return False
-    return all(isinstance(part, str) and part and not set("\r\n\x00") & set(part) for part in pair.values())
-
-
 _CHECKS: Final[dict[str, Callable[[Any, Context], Any]]] = {
-    "id": _uri,
-    "type": _text,
-    "subscriptionName": _text,
-    "description": _text,
+    "id": uri,
+    "type": text,
+    "subscriptionName": text,
+    "description": text,
     "entities": entity_infos,
     "watchedAttributes": _names,
     "q": _query,
@@ -242,9 +214,9 @@ _CHECKS: Final[dict[str, Callable[[Any, Context], Any]]] = {
     "temporalQ": _temporal_query,
     "timeInterval": _positive,
     "throttling": _positive,
-    "isActive": _flag,
-    "expiresAt": _instant,
-    "lang": _text,
-    "jsonldContext": _uri,
+    "isActive": flag,
+    "expiresAt": instant,
+    "lang": text,
+    "jsonldContext": uri,
     "notification": _notification,
 }

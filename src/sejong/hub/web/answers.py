@@ -123,9 +123,9 @@ def problem_of(error: CityError) -> dict[str, Any]:
     return error.problem() | {"type": "https://uri.etsi.org/ngsi-ld/errors/InternalError"}
 
 
-def entity_location(entity_id: str) -> str:
+def entity_location(entity_id: str, *, temporal: bool = False) -> str:
     """Where an entity can be retrieved: its id is one segment of the path, whatever it consists of."""
-    return f"{ROOT}/entities/{quote(entity_id, safe=_IN_SEGMENT)}"
+    return f"{ROOT}{'/temporal' if temporal else ''}/entities/{quote(entity_id, safe=_IN_SEGMENT)}"
 
 
 _IN_SEGMENT = ":@!$&'()*+,;=~"

@@ -5,7 +5,7 @@ A query comes as parameters of a URL or as the members of a Query object; both a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from sejong.hub.ngsi.order import Ordering, parse_order
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.ngsi.projection import Projection, parse_dataset_ids, parse_projection
 from sejong.hub.ngsi.q import parse_q
+from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.query_object import chosen, selection_of_query
 from sejong.hub.selection import Selection, Who, someone
 from sejong.hub.web.negotiate import GEO_JSON, JSON
@@ -42,6 +43,32 @@ def check_source_filters(asked: Mapping[str, Any]) -> None:
         parse_q(asked["csf"], str)
     if not isinstance(asked.get("splitEntities", False), bool | str):
         raise BadRequestData("splitEntities must be true or false")
+
+
+def body_object(request: NgsiRequest) -> Doc:
+    """The body, which must be an object with something in it. Raises BadRequestData."""
+    body = request.body
+    if not isinstance(body, dict):
+        raise BadRequestData("the body must be one JSON object")
+    if not body:
+        raise BadRequestData("the body is an empty object")
+    return body
+
+
+def type_filter(request: NgsiRequest) -> Callable[[Doc], bool] | None:
+    """Whether an entity is of the `type` a request names; None when it names none. Raises BadRequestData."""
+    text = request.params.get("type")
+    if text is None:
+        return None
+    matches = type_predicate(parse_types(text, request.context.attribute))
+    return lambda entity: matches(entity["type"])
+
+
+def refuse_other_id(request: NgsiRequest, body: Doc) -> None:
+    """A body may repeat the id of the path, never name another. Raises BadRequestData."""
+    given = body.get("id", body.get("@id"))
+    if given is not None and given != request.path["id"]:
+        raise BadRequestData(f"the body's id {given!r} is not the id of the path")
 
 
 # --- reading parameters and members ---------------------------------------------------------------------------------

@@ -20,10 +20,9 @@ from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest
 from sejong.hub.ngsi.instants import parse_instant
 from sejong.hub.ngsi.languages import parse_lang
 from sejong.hub.ngsi.q import parse_q
-from sejong.hub.ngsi.typeselect import parse_types, type_predicate
 from sejong.hub.service import creating, existing
 from sejong.hub.web.answers import created, entity_location, no_content, update_result
-from sejong.hub.web.asked import check_source_filters, selection_of
+from sejong.hub.web.asked import body_object, check_source_filters, refuse_other_id, selection_of, type_filter
 from sejong.hub.web.distributed import is_distributed, journey_of
 from sejong.hub.web.distributed_writes import changed_together
 from sejong.hub.web.request import NgsiRequest, own_tenant
@@ -44,32 +43,9 @@ DELETE_ATTRIBUTE = Action(name="deleteAttrs", method="DELETE")
 """The operations on one entity as registrations call them (clause 4.20)."""
 
 
-def _object(request: NgsiRequest) -> Doc:
-    body = request.body
-    if not isinstance(body, dict):
-        raise BadRequestData("the body must be one JSON object")
-    if not body:
-        raise BadRequestData("the body is an empty object")
-    return body
-
-
-def _types(request: NgsiRequest) -> Callable[[Doc], bool] | None:
-    text = request.params.get("type")
-    if text is None:
-        return None
-    matches = type_predicate(parse_types(text, request.context.attribute))
-    return lambda entity: matches(entity["type"])
-
-
-def _same_id(request: NgsiRequest, body: Doc) -> None:
-    given = body.get("id", body.get("@id"))
-    if given is not None and given != request.path["id"]:
-        raise BadRequestData(f"the body's id {given!r} is not the id of the path")
-
-
 async def _on_existing(hub: Hub, request: NgsiRequest, step: Callable[[Doc, str], Change]) -> Change:
     entity_id = request.path["id"]
-    return await hub.change(request.tenant, entity_id, existing(entity_id, _types(request), step))
+    return await hub.change(request.tenant, entity_id, existing(entity_id, type_filter(request), step))
 
 
 async def _changed(
@@ -107,7 +83,7 @@ def _attribute_name(request: NgsiRequest) -> str:
 
 async def create(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entities"""
-    new = expand_entity(_object(request), request.context, now=hub.now())
+    new = expand_entity(body_object(request), request.context, now=hub.now())
     tenant, place = await own_tenant(hub, request), entity_location(new["id"])
 
     async def here(part: Doc) -> Change:
@@ -129,8 +105,8 @@ async def delete(hub: Hub, request: NgsiRequest) -> Response:
 
 async def replace(hub: Hub, request: NgsiRequest) -> Response:
     """PUT /entities/{id}"""
-    body = _object(request)
-    _same_id(request, body)
+    body = body_object(request)
+    refuse_other_id(request, body)
     new = expand_fragment(body, request.context, now=hub.now(), mode="replace")
     return await _changed(
         hub, request, REPLACE, new, lambda part: lambda old, now: rules.replace_entity(old, part, now)
@@ -139,8 +115,8 @@ async def replace(hub: Hub, request: NgsiRequest) -> Response:
 
 async def merge(hub: Hub, request: NgsiRequest) -> Response:
     """PATCH /entities/{id}"""
-    body = _object(request)
-    _same_id(request, body)
+    body = body_object(request)
+    refuse_other_id(request, body)
     lang = request.params.get("lang")
     if lang is not None:
         parse_lang(lang)
@@ -163,8 +139,8 @@ async def merge(hub: Hub, request: NgsiRequest) -> Response:
 
 async def append(hub: Hub, request: NgsiRequest) -> Response:
     """POST /entities/{id}/attrs"""
-    body = _object(request)
-    _same_id(request, body)
+    body = body_object(request)
+    refuse_other_id(request, body)
     fragment = expand_fragment(body, request.context, now=hub.now(), mode="append")
     keep = "noOverwrite" in request.options
     return await _changed(
@@ -178,8 +154,8 @@ async def append(hub: Hub, request: NgsiRequest) -> Response:
 
 async def update(hub: Hub, request: NgsiRequest) -> Response:
     """PATCH /entities/{id}/attrs"""
-    body = _object(request)
-    _same_id(request, body)
+    body = body_object(request)
+    refuse_other_id(request, body)
     fragment = expand_fragment(body, request.context, now=hub.now(), mode="update")
     return await _changed(
         hub, request, UPDATE, fragment, lambda part: lambda old, now: rules.update_attrs(old, part, now)

@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from starlette.responses import Response
 
 from sejong.hub.history import INSTANCE_ID
 from sejong.hub.ngsi.errors import BadRequestData, InvalidRequest, ResourceNotFound
 from sejong.hub.ngsi.evolution import expand_evolution, expand_instance
-from sejong.hub.ngsi.typeselect import parse_types, type_predicate
-from sejong.hub.web.answers import created, no_content
+from sejong.hub.web.answers import created, entity_location, no_content
+from sejong.hub.web.asked import body_object, refuse_other_id, type_filter
 from sejong.hub.web.request import NgsiRequest, own_tenant
-from sejong.hub.web.router_root import ROOT
 
 if TYPE_CHECKING:
     from sejong.hub.service import Hub
 
 Doc = dict[str, Any]
-_IN_SEGMENT = ":@!$&'()*+,;=~"
-
-
-def _object(request: NgsiRequest) -> Doc:
-    body = request.body
-    if not isinstance(body, dict):
-        raise BadRequestData("the body must be one JSON object")
-    if not body:
-        raise BadRequestData("the body is an empty object")
-    return body
-
-
-def _types(request: NgsiRequest) -> Callable[[Doc], bool] | None:
-    text = request.params.get("type")
-    if text is None:
-        return None
-    matches = type_predicate(parse_types(text, request.context.attribute))
-    return lambda entity: matches(entity["type"])
 
 
 async def create(hub: Hub, request: NgsiRequest) -> Response:
     """POST /temporal/entities"""
-    new = expand_evolution(_object(request), request.context, now=hub.now(), whole=True)
+    new = expand_evolution(body_object(request), request.context, now=hub.now(), whole=True)
     step = hub.past.adding(new["id"], new, create=True)
     outcome = await hub.writer.write(await own_tenant(hub, request), new["id"], step)
     if not outcome.answer:
         return no_content()
-    return created(f"{ROOT}/temporal/entities/{quote(new['id'], safe=_IN_SEGMENT)}")
+    return created(entity_location(new["id"], temporal=True))
 
 
 async def add(hub: Hub, request: NgsiRequest) -> Response:
     """POST /temporal/entities/{id}/attrs"""
-    body, entity_id = _object(request), request.path["id"]
-    given = body.get("id", body.get("@id"))
-    if given is not None and given != entity_id:
-        raise BadRequestData(f"the body's id {given!r} is not the id of the path")
+    body, entity_id = body_object(request), request.path["id"]
+    refuse_other_id(request, body)
     new = expand_evolution(body, request.context, now=hub.now(), whole=False)
-    step = hub.past.adding(entity_id, new, create=False, types=_types(request))
+    step = hub.past.adding(entity_id, new, create=False, types=type_filter(request))
     await hub.writer.write(request.tenant, entity_id, step)
     return no_content()
 
@@ -65,7 +42,7 @@ async def add(hub: Hub, request: NgsiRequest) -> Response:
 async def delete(hub: Hub, request: NgsiRequest) -> Response:
     """DELETE /temporal/entities/{id}"""
     entity_id = request.path["id"]
-    await hub.writer.write(request.tenant, entity_id, hub.past.forgetting(entity_id, _types(request)))
+    await hub.writer.write(request.tenant, entity_id, hub.past.forgetting(entity_id, type_filter(request)))
     return no_content()
 
 
@@ -78,7 +55,7 @@ async def delete_attribute(hub: Hub, request: NgsiRequest) -> Response:
         raise BadRequestData("datasetId names one instance")
     if every and text is not None:
         raise InvalidRequest("datasetId and deleteAll exclude each other")
-    step = hub.past.forgetting_attribute(entity_id, iri, datasets[0], every=every, types=_types(request))
+    step = hub.past.forgetting_attribute(entity_id, iri, datasets[0], every=every, types=type_filter(request))
     await hub.writer.write(request.tenant, entity_id, step)
     return no_content()
 
@@ -89,7 +66,7 @@ async def replace(hub: Hub, request: NgsiRequest) -> Response:
         raise BadRequestData("the body is empty")
     entity_id = request.path["id"]
     iri, instance = expand_instance(request.body, request.path["attr"], request.context, now=hub.now())
-    step = hub.past.replacing(entity_id, iri, _number(request), instance, _types(request))
+    step = hub.past.replacing(entity_id, iri, _number(request), instance, type_filter(request))
     await hub.writer.write(request.tenant, entity_id, step)
     return no_content()
 
@@ -97,7 +74,7 @@ async def replace(hub: Hub, request: NgsiRequest) -> Response:
 async def remove(hub: Hub, request: NgsiRequest) -> Response:
     """DELETE /temporal/entities/{id}/attrs/{attr}/{instanceId}"""
     entity_id, iri = request.path["id"], request.context.attribute(request.path["attr"])
-    step = hub.past.removing(entity_id, iri, _number(request), _types(request))
+    step = hub.past.removing(entity_id, iri, _number(request), type_filter(request))
     await hub.writer.write(request.tenant, entity_id, step)
     return no_content()
 
