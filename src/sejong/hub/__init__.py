@@ -29,7 +29,7 @@ SERVICE = Service(
         "hub.remove_expired": "* * * * *",
         "hub.roll_up": "*/5 * * * *",
         "hub.keep_promises": "37 3 * * *",
-        "hub.measure_data_sets": "*/10 * * * *",
+        "hub.measure_data_sets": "*/2 * * * *",
         "hub.trim_notifications": "27 * * * *",
         "hub.trim_contexts": "37 4 * * *",
         "hub.remove_expired_registrations": "* * * * *",

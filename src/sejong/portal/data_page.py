@@ -70,6 +70,7 @@ class DataPage:
             "listed": listed,
             "closed": closed,
             "cards": cards[:PREVIEW],
+            "simulated": any(card.simulated for card in cards),
             "columns": columns,
             "placed": len(placed),
             "points": points(placed),

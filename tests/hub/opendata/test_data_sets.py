@@ -134,6 +134,7 @@ async def test_files_hold_exactly_what_the_query_means(
     city: City, web: httpx.AsyncClient, operator: dict[str, str]
 ) -> None:
     many = [bike(city, n, n % 7, status="=1+1" if n == 5 else "working") for n in range(1, 1203)]
+    many[3]["availableBikeNumber"]["simulated"] = {"type": "Property", "value": True}
     await tell(city, *many, {"id": "urn:x:1", "type": "Other", "size": 1})
     await declare(web, operator)
     ids = [one["id"] for one in many]
@@ -153,8 +154,12 @@ async def test_files_hold_exactly_what_the_query_means(
         "status",
         "lon",
         "lat",
+        "synthetic",
+        "simulated",
         "observedAt",
     ]
+    assert [rows[n]["simulated"] for n in (3, 4)] == ["true", "false"]
+    assert rows[3]["synthetic"] == "false"
     assert (rows[4]["name_ko"], rows[4]["availableBikeNumber"], rows[4]["status"]) == ("대여소 5", "5", "'=1+1")
     lines = (await web.get(f"{SETS}/bikes.ndjson")).text.splitlines()
     first = msgspec.json.decode(lines[0])
@@ -166,6 +171,7 @@ async def test_files_hold_exactly_what_the_query_means(
     drawn = (await web.get(f"{SETS}/bikes.geojson")).json()
     assert [f["id"] for f in drawn["features"]] == ids
     assert drawn["features"][0]["geometry"]["coordinates"] == [127.001, 36.001]
+    assert [f["properties"].get("simulated") for f in drawn["features"][2:5]] == [None, True, None]
     table = (await web.get(f"{SETS}/bikes.parquet")).content
     assert parquet(table) == (1202,)
     assert parquet(table, "sum(availableBikeNumber), min(observedAt) is not null") == (
@@ -204,6 +210,7 @@ async def test_a_history_is_taken_home_whole(
     assert [(row["id"][-1], row["number"]) for row in rows] == [(str(k), n) for k in (1, 2, 3) for n in range(12)]
     assert rows[0]["attribute"] == "availableBikeNumber"
     assert rows[0]["unitCode"] == "C62"
+    assert not any(row["simulated"] for row in rows)
     assert rows[0]["observedAt"] < rows[1]["observedAt"]
     since = format_instant(city.clock.now() - timedelta(seconds=600 - 5.5 * 30))
     late = await web.get(f"{SETS}/bikes/history.csv", params={"since": since})

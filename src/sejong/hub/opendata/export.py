@@ -25,7 +25,18 @@ from sejong.hub.ngsi.context import Context
 from sejong.hub.ngsi.instants import format_instant
 from sejong.hub.ngsi.present import feature, present
 from sejong.hub.opendata.catalogue import SLICE, Catalogue
-from sejong.hub.opendata.table import HISTORY, Column, Kind, Layout, layout, safe_cell, value_of
+from sejong.hub.opendata.table import (
+    HISTORY,
+    MARKS,
+    Column,
+    Kind,
+    Layout,
+    bears,
+    is_marked,
+    layout,
+    safe_cell,
+    value_of,
+)
 from sejong.hub.selection import Selection
 from sejong.hub.store import datasets as store
 from sejong.kernel.errors import CityError, NotFound
@@ -125,6 +136,10 @@ class Exporter:
         glue = b'{"type":"FeatureCollection","features":[\n'
         async for found in self.catalogue.entities(selection):
             bodies = [feature(entity, context, fmt="simplified", keep=keep) for _, entity in found]
+            for body, (_, entity) in zip(bodies, found, strict=True):
+                for mark in MARKS:  # simplified values cannot carry them
+                    if bears(entity, context.expand(mark), frozenset(iris) or None):
+                        body["properties"].setdefault(mark, True)
             yield glue + b",\n".join(map(msgspec.json.encode, bodies))
             glue = b",\n"
         yield (glue if glue[0:1] == b"{" else b"") + b"\n]}\n"
@@ -197,6 +212,7 @@ class Exporter:
             value,
             instance.get("unitCode"),
             self.hub.terms.text[row.ds] if row.ds else None,
+            is_marked(instance, context.expand("simulated")),
             format_instant(row.modified),
         ]
 

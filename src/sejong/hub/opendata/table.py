@@ -15,6 +15,8 @@ from sejong.hub.ngsi.members import LOCATION
 Doc = Mapping[str, Any]
 Kind = Literal["text", "number", "boolean", "time"]
 LANGUAGES = ("ko", "en")
+MARKS = ("synthetic", "simulated")
+"""What says that a thing stands on no list, and that a value was never measured (`docs/guides/city-pack.md`)."""
 _VALUES = ("value", "object", "json", "valueList", "objectList", "vocab", "languageMap")
 
 
@@ -36,9 +38,16 @@ class Layout(msgspec.Struct, frozen=True):
     attributes: frozenset[str] | None
     """Attributes (IRIs) that are shown; None: all."""
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks that are columns of their own: nobody shall take home what was made up without being told."""
+        named = {column.name for column in self.columns}
+        return tuple(mark for mark in MARKS if mark not in named)
+
     def heads(self) -> list[Column]:
         """Every column with its heading."""
         tail = [Column("lon", "number"), Column("lat", "number")] if self.placed else []
+        tail += [Column(mark, "boolean") for mark in self.marks]
         return [Column("id", "text"), Column("type", "text"), *self.columns, *tail, Column("observedAt", "time")]
 
     def row(self, entity: Doc, context: Context) -> list[Any]:
@@ -48,6 +57,7 @@ class Layout(msgspec.Struct, frozen=True):
         if self.placed:
             place = place_of(entity) if LOCATION in entity else None
             cells += (None, None) if place is None else (place.lon, place.lat)
+        cells.extend(bears(entity, context.expand(mark), self.attributes) for mark in self.marks)
         cells.append(newest(entity, self.attributes))
         return cells
 
@@ -109,6 +119,23 @@ def value_of(instance: Doc) -> Any:
     return next((instance[name] for name in _VALUES if name in instance), None)
 
 
+def bears(entity: Doc, mark: str, attributes: frozenset[str] | None) -> bool:
+    """Whether a mark (IRI) is set on an entity or on one of (these) attributes of it."""
+    if is_marked(entity, mark):
+        return True
+    return any(
+        is_marked(one, mark)
+        for key, instances in entity.items()
+        if key not in SYSTEM and (attributes is None or key in attributes)
+        for one in instances
+    )
+
+
+def is_marked(thing: Doc, mark: str) -> bool:
+    """Whether a mark (IRI) such as `simulated` is set on an entity or an attribute instance itself."""
+    return any(one.get("value") is True for one in thing.get(mark, ()))
+
+
 def newest(entity: Doc, attributes: frozenset[str] | None) -> str | None:
     """The newest `observedAt` of (these) attributes."""
     found = ""
@@ -127,6 +154,7 @@ HISTORY = (
     Column("value", "text"),
     Column("unitCode", "text"),
     Column("datasetId", "text"),
+    Column("simulated", "boolean"),
     Column("recordedAt", "time"),
 )
 """The columns of a history: one row for each value at each time."""
